@@ -1,0 +1,219 @@
+//! What can be typed.
+
+mod overrides;
+
+pub(crate) use overrides::{Override, Overrides};
+
+use crate::commands::chat::ChatArgs;
+use crate::commands::config::ConfigCommand;
+use crate::commands::data::DataCommand;
+use crate::commands::generate::GenerateArgs;
+use crate::commands::score::ScoreArgs;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// From text to an aligned model, one command a stage.
+#[derive(Debug, Parser)]
+#[command(name = "rlhf", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    /// What to do; without it, `run`.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// The options of `run`.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// All stages on the embedded world, and the table that compares the models.
+    Run(RunArgs),
+    /// Pre-trains a model, and its tokenizer, on text.
+    Pretrain(PretrainArgs),
+    /// Fine-tunes a model on demonstrations.
+    Sft(SftArgs),
+    /// Samples answers to prompts and has them ranked: preference rows.
+    Collect(CollectArgs),
+    /// Trains a reward model on preference rows.
+    Reward(RewardArgs),
+    /// Optimises a model against a reward model.
+    Ppo(PpoArgs),
+    /// Measures a model.
+    Eval(EvalArgs),
+    /// Answers prompts from a file.
+    Generate(GenerateArgs),
+    /// Scores answers or preference rows with a reward model.
+    Score(ScoreArgs),
+    /// Talks with a model.
+    Chat(ChatArgs),
+    /// Looks into data files, or writes those of the embedded world.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Shows the settings in effect, or checks a file of settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct CommonArgs {
+    /// A set of settings that comes with the program: default, quick
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Option<String>,
+    /// A TOML file of settings, over those of the preset
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Settings from the command line, over those of the file.
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Prints the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Prints no progress
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// Where a command leaves what it makes.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FolderArgs {
+    /// The folder of the run; one that holds a state continues [default: runs/COMMAND]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Starts over; an old folder is moved aside
+    #[arg(long)]
+    pub(crate) fresh: bool,
+}
+
+impl FolderArgs {
+    /// The folder, `runs/COMMAND` where none was named.
+    pub(crate) fn dir(&self, command: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(command))
+    }
+}
+
+/// `rlhf run`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+}
+
+/// `rlhf pretrain`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PretrainArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// Files of text rows or plain text
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) data: Vec<PathBuf>,
+    /// A model folder to go on from, instead of a fresh model and tokenizer
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+/// `rlhf sft`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SftArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The folder of the model to fine-tune
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Files of demonstrations: instructions or conversations
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) data: Vec<PathBuf>,
+    /// Files of text that is mixed in, as sft.pretraining_share says
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) pretraining_data: Vec<PathBuf>,
+}
+
+/// `rlhf collect`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CollectArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The folder of the model that answers
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Files of prompts
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) prompts: Vec<PathBuf>,
+}
+
+/// `rlhf reward`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RewardArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The folder of the model whose trunk is trained, usually the fine-tuned one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Files of preference rows
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) data: Vec<PathBuf>,
+}
+
+/// `rlhf ppo`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PpoArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The folder of the model to optimise, usually the fine-tuned one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The folder of the reward model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reward: PathBuf,
+    /// Files of prompts
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) prompts: Vec<PathBuf>,
+    /// Files of text for the pre-training term, as ppo.ptx_coef says
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) pretraining_data: Vec<PathBuf>,
+}
+
+/// `rlhf eval`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// What to measure
+    #[arg(value_name = "SUITE")]
+    pub(crate) suite: String,
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// The folder of the model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The folder of a reward model, for suites that need one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reward: Option<PathBuf>,
+    /// Files of the suite's rows
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) data: Vec<PathBuf>,
+}

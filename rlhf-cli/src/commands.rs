@@ -1,0 +1,15 @@
+//! One file a command.
+
+pub(crate) mod chat;
+pub(crate) mod collect;
+pub(crate) mod config;
+pub(crate) mod data;
+pub(crate) mod eval;
+pub(crate) mod generate;
+pub(crate) mod ppo;
+pub(crate) mod pretrain;
+pub(crate) mod reward;
+pub(crate) mod run;
+pub(crate) mod score;
+pub(crate) mod sft;
+pub(crate) mod stage;

@@ -1,0 +1,189 @@
+//! `rlhf generate`: answers to the prompts of a file.
+
+use crate::args::CommonArgs;
+use crate::console;
+use crate::decoding::DecodingArgs;
+use crate::error::CliError;
+use crate::model_folder::{Policy, load_policy};
+use crate::session::Session;
+use clap::Args;
+use rlhf_data::{OnBadRow, Prompt, Role, load_prompts, read_file, write_jsonl};
+use rlhf_model::{Completion, Generator, LocalGenerator, Request};
+use rlhf_random::stream;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// `rlhf generate`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// The folder of the model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Files of prompts: rows with `prompt` or `messages`
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) prompts: Vec<PathBuf>,
+    /// The file to write, one JSON object an answer [default: to stdout]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// How to decode.
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
+    /// Gives the model the prompt's text as it is, without the chat template
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Answers a prompt; with more than one, each row has a field `sample`
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
+    pub(crate) samples: u64,
+}
+
+fn at_least_one(text: &str) -> Result<u64, String> {
+    let number: u64 = text.parse().map_err(|_| "a whole number is wanted".to_owned())?;
+    if number == 0 { Err("at least 1 is wanted".to_owned()) } else { Ok(number) }
+}
+
+/// Answers every prompt and writes one JSON object an answer: the row's own fields, `response`,
+/// `tokens`, `logprobs`, `finish`.
+///
+/// # Errors
+/// If the model, a prompt or an option can't be used, or the file can't be written.
+pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
+    let session = Session::new(&args.common)?;
+    let policy = load_policy(&args.model, &session.device)?;
+    let config = args.decoding.resolve(&args.model, &policy, !args.raw)?;
+    let prompts = load_prompts(&args.prompts, OnBadRow::Fail)?.rows;
+    let place = |row: usize| place_of(&args.prompts, row);
+    let encode = |(row, prompt): (usize, &Prompt)| {
+        let ids = encode(&policy, prompt, args.raw).map_err(|e| at(e, &place(row)))?;
+        let (room, context) = (config.max_new_tokens, policy.config.max_position_embeddings);
+        if ids.is_empty() || ids.len() + room > context {
+            let message = format!(
+                "{}: the prompt has {} tokens; it needs at least 1, and with {room} new ones at \
+                 most {context}",
+                place(row),
+                ids.len()
+            );
+            let hint = "shorten the prompt, or give the answer less room with --max-new-tokens";
+            return Err(CliError::usage(message).hint(hint));
+        }
+        Ok(ids)
+    };
+    let encoded = prompts.iter().enumerate().map(encode).collect::<Result<Vec<_>, _>>()?;
+    refuse_unwritable(args.out.as_deref())?;
+
+    let started = Instant::now();
+    let batch_size = session.config.eval.batch_size;
+    let generator = LocalGenerator::new(&policy.model, batch_size);
+    let total = encoded.len() as u64 * args.samples;
+    let mut rows = Vec::new();
+    let mut progress = session.progress();
+    let requests: Vec<(usize, u64)> =
+        (0..encoded.len()).flat_map(|row| (0..args.samples).map(move |k| (row, k))).collect();
+    // Several batches at a time, so that prompts of one length find each other.
+    for part in requests.chunks(4 * batch_size) {
+        let request = |&(row, k): &(usize, u64)| Request {
+            prompt: &encoded[row],
+            stream: stream(session.config.seed, row as u64, k),
+        };
+        let asked: Vec<Request<'_>> = part.iter().map(request).collect();
+        for (&(row, k), completion) in part.iter().zip(generator.generate(&asked, &config)?) {
+            let sample = (args.samples > 1).then_some(k);
+            rows.push(answer_row(&prompts[row].row, &policy, &completion, sample)?);
+        }
+        progress.advance("generate", rows.len() as u64, total);
+        if session.is_interrupted() {
+            let what = format!("{} of {total} answers were made; nothing was written", rows.len());
+            return Err(CliError::interrupted(what, "run the same command again"));
+        }
+    }
+    write(args, &rows, started.elapsed().as_secs_f64())
+}
+
+fn encode(policy: &Policy, prompt: &Prompt, raw: bool) -> Result<Vec<u32>, CliError> {
+    if !raw {
+        let hint = "a base model without a chat template takes prompts with --raw";
+        return match policy.tokenizer.encode_prompt(&prompt.messages) {
+            Ok(sequence) => Ok(sequence.ids),
+            Err(e) if policy.tokenizer.template().is_none() => Err(CliError::from(e).hint(hint)),
+            Err(e) => Err(e.into()),
+        };
+    }
+    match prompt.messages.as_slice() {
+        [only] if only.role == Role::User => {
+            Ok(policy.tokenizer.tokenizer().encode_like_transformers(&only.content)?)
+        }
+        _ => Err(CliError::usage("--raw takes a prompt that is one text, not a conversation")
+            .hint("leave out --raw, or give rows with `prompt` as text")),
+    }
+}
+
+fn answer_row(
+    prompt: &Map<String, Value>,
+    policy: &Policy,
+    completion: &Completion,
+    sample: Option<u64>,
+) -> Result<Value, CliError> {
+    let response = policy.tokenizer.tokenizer().decode(&completion.tokens, true)?;
+    let mut row = prompt.clone();
+    row.insert("response".into(), response.into());
+    row.insert("tokens".into(), json!(completion.tokens));
+    row.insert("logprobs".into(), json!(completion.logprobs));
+    row.insert("finish".into(), completion.finish.as_str().into());
+    if let Some(sample) = sample {
+        row.insert("sample".into(), sample.into());
+    }
+    Ok(Value::Object(row))
+}
+
+fn write(args: &GenerateArgs, rows: &[Value], seconds: f64) -> Result<(), CliError> {
+    let Some(path) = &args.out else {
+        let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+        return console::print(&lines.join("\n"));
+    };
+    write_jsonl(path, rows).map_err(|e| CliError::io(path, &e))?;
+    let tokens: usize = rows.iter().filter_map(|r| r["tokens"].as_array()).map(Vec::len).sum();
+    if args.common.json {
+        let (answers, file) = (rows.len(), path.display().to_string());
+        let summary = json!({"file": file, "rows": answers, "tokens": tokens, "seconds": seconds});
+        return console::print(&summary.to_string());
+    }
+    if !args.common.quiet {
+        let (file, rate) = (path.display(), tokens as f64 / seconds.max(1e-9));
+        console::say(&format!("{file}: {} answers, {rate:.0} tokens/s", rows.len()));
+    }
+    Ok(())
+}
+
+/// Finds out before the work, not after it, whether a file can be written.
+pub(super) fn refuse_unwritable(path: Option<&Path>) -> Result<(), CliError> {
+    let Some(path) = path else { return Ok(()) };
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = tempfile::tempfile_in(folder).map(drop).map_err(|e| CliError::io(path, &e));
+    probe?;
+    if path.is_dir() {
+        let error = CliError::usage(format!("{}: is a folder", path.display()));
+        return Err(error.hint("--out names the file to write"));
+    }
+    Ok(())
+}
+
+fn at(mut error: CliError, place: &str) -> CliError {
+    error.message = format!("{place}: {}", error.message);
+    error
+}
+
+/// The file and line of a row, counted over all files, each of which was read before without a
+/// bad row.
+pub(super) fn place_of(paths: &[PathBuf], mut row: usize) -> String {
+    for path in paths {
+        let rows = read_file(path).map(|file| file.rows).unwrap_or_default();
+        match rows.get(row) {
+            Some(found) => return format!("{}:{}", path.display(), found.line),
+            None => row = row.saturating_sub(rows.len()),
+        }
+    }
+    format!("row {}", row + 1)
+}

@@ -1,0 +1,111 @@
+//! `rlhf ppo`.
+
+use crate::args::PpoArgs;
+use crate::commands::pretrain::encode_texts;
+use crate::commands::stage::{Stage, note_truncated, run_alone, run_stage};
+use crate::error::CliError;
+use crate::folder::RunFolder;
+use crate::model_folder::{load_policy, load_reward, save_policy};
+use crate::session::Session;
+use rlhf_data::{OnBadRow, load_prompts, load_texts, pack};
+use rlhf_ppo::PpoModels;
+use rlhf_ppo::rollout::encode_prompts;
+use rlhf_reward::RewardModel;
+use rlhf_train::Outcome;
+use std::path::{Path, PathBuf};
+
+/// What PPO reads.
+pub(crate) struct Inputs<'a> {
+    /// The folder of the policy to start from.
+    pub(crate) model: &'a Path,
+    /// The folder of the reward model.
+    pub(crate) reward: &'a Path,
+    /// Files of prompts.
+    pub(crate) prompts: &'a [PathBuf],
+    /// Files of text for the pre-training term.
+    pub(crate) text: &'a [PathBuf],
+}
+
+/// Optimises a model against a reward model.
+///
+/// # Errors
+/// If an input can't be used, or training fails.
+pub(crate) fn ppo(args: &PpoArgs) -> Result<(), CliError> {
+    let session = Session::new(&args.common)?;
+    let place = (args.folder.dir("ppo"), args.folder.fresh);
+    let inputs = Inputs {
+        model: &args.model,
+        reward: &args.reward,
+        prompts: &args.prompts,
+        text: &args.pretraining_data,
+    };
+    run_alone(&session, (&place.0, place.1), "ppo", |folder| stage(&session, folder, &inputs))
+}
+
+/// The stage: two model folders and files of prompts and of text in, `model/` out.
+///
+/// # Errors
+/// As [`ppo`].
+pub(crate) fn stage(
+    session: &Session,
+    folder: &mut RunFolder,
+    inputs: &Inputs<'_>,
+) -> Result<(), CliError> {
+    let out = folder.model_dir("ppo");
+    let files = inputs.prompts.iter().chain(inputs.text).map(PathBuf::as_path);
+    let stage = Stage {
+        name: "ppo",
+        sections: &[],
+        inputs: files.chain([inputs.model, inputs.reward]).collect(),
+        base_model: Some(inputs.model),
+        reward_model: Some(inputs.reward),
+    };
+    run_stage(session, folder, &stage, |context, card| {
+        let settings = &session.config.ppo;
+        let policy = load_policy(inputs.model, &session.device)?;
+        let reward = load_reward(inputs.reward, &session.device)?;
+        let context_length = policy.config.max_position_embeddings;
+        let room = context_length.saturating_sub(settings.loss.max_new_tokens);
+        if room == 0 {
+            let message = format!(
+                "ppo.loss.max_new_tokens: {} new tokens leave no room for a prompt in the {} of \
+                 {}",
+                settings.loss.max_new_tokens,
+                context_length,
+                inputs.model.display()
+            );
+            return Err(CliError::usage(message).hint("lower ppo.loss.max_new_tokens"));
+        }
+        let prompts = load_prompts(inputs.prompts, OnBadRow::Fail)?.rows;
+        let (prompts, truncated) = encode_prompts(&policy.tokenizer, &prompts, room)?;
+        note_truncated(session, "ppo", truncated, prompts.len());
+        let text = load_texts(inputs.text, OnBadRow::Fail)?.rows;
+        let text = encode_texts(&policy.tokenizer, &text)?;
+        let source = RewardModel {
+            model: &reward.model,
+            tokenizer: &reward.tokenizer,
+            device: session.device.clone(),
+            batch_size: settings.rollouts,
+            max_length: reward.model.config().max_position_embeddings,
+        };
+        let models = PpoModels {
+            policy: policy.model,
+            value: load_reward(inputs.reward, &session.device)?.model,
+            reward: &source,
+            tokenizer: &policy.tokenizer,
+            prompts: &prompts,
+            pretraining: &pack(&text, session.config.pretrain.sequence_length.min(context_length)),
+        };
+        Ok(match rlhf_ppo::ppo(settings, models, context)? {
+            Outcome::Interrupted { step } => Outcome::Interrupted { step },
+            Outcome::Finished(result) => {
+                if let Some(kl) = result.stopped_at_kl {
+                    let steps = result.steps;
+                    session.note(&format!("ppo: ended after {steps} updates at KL {kl:.2}"));
+                }
+                let (model, tokenizer) = (&result.policy, &policy.tokenizer);
+                Outcome::Finished(save_policy(&out, model, &policy.config, tokenizer, card)?)
+            }
+        })
+    })
+}

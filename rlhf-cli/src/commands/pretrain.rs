@@ -1,0 +1,81 @@
+//! `rlhf pretrain`.
+
+use crate::args::PretrainArgs;
+use crate::commands::stage::{Stage, run_alone, run_stage};
+use crate::error::CliError;
+use crate::folder::RunFolder;
+use crate::fresh_model::{fresh_config, train_tokenizer};
+use crate::model_folder::{Policy, load_policy, save_policy};
+use crate::session::Session;
+use rlhf_data::{ChatTokenizer, OnBadRow, TextRow, TokenSequence, load_texts};
+use rlhf_model::Transformer;
+use rlhf_train::Outcome;
+use std::path::{Path, PathBuf};
+
+/// Pre-trains a model on text.
+///
+/// # Errors
+/// If the text or the model can't be used, or training fails.
+pub(crate) fn pretrain(args: &PretrainArgs) -> Result<(), CliError> {
+    let session = Session::new(&args.common)?;
+    let place = (args.folder.dir("pretrain"), args.folder.fresh);
+    run_alone(&session, (&place.0, place.1), "pretrain", |folder| {
+        stage(&session, folder, &args.data, args.model.as_deref())
+    })
+}
+
+/// The stage: text files in, `model/` out.
+///
+/// # Errors
+/// As [`pretrain`].
+pub(crate) fn stage(
+    session: &Session,
+    folder: &mut RunFolder,
+    data: &[PathBuf],
+    base: Option<&Path>,
+) -> Result<(), CliError> {
+    let out = folder.model_dir("pretrain");
+    let stage = Stage {
+        name: "pretrain",
+        sections: &["model"],
+        inputs: data.iter().map(PathBuf::as_path).chain(base).collect(),
+        base_model: base,
+        reward_model: None,
+    };
+    run_stage(session, folder, &stage, |context, card| {
+        let texts = load_texts(data, OnBadRow::Fail)?.rows;
+        let Policy { model, config, tokenizer } = match base {
+            Some(dir) => load_policy(dir, &session.device)?,
+            None => fresh(session, &texts)?,
+        };
+        let documents = encode_texts(&tokenizer, &texts)?;
+        let settings = &session.config.pretrain;
+        Ok(match rlhf_train::pretrain(settings, &documents, model, context)? {
+            Outcome::Interrupted { step } => Outcome::Interrupted { step },
+            Outcome::Finished(model) => {
+                Outcome::Finished(save_policy(&out, &model, &config, &tokenizer, card)?)
+            }
+        })
+    })
+}
+
+fn fresh(session: &Session, texts: &[TextRow]) -> Result<Policy, CliError> {
+    let section = &session.config.model;
+    let texts: Vec<&str> = texts.iter().map(|row| row.text.as_str()).collect();
+    let tokenizer = train_tokenizer(&texts, section.vocab_size)?;
+    let config = fresh_config(section, &tokenizer);
+    let model = Transformer::init(&config, session.config.seed, &session.device)?;
+    Ok(Policy { model, config, tokenizer })
+}
+
+/// Documents as token ids.
+///
+/// # Errors
+/// If a text can't be encoded.
+pub(crate) fn encode_texts(
+    tokenizer: &ChatTokenizer,
+    texts: &[TextRow],
+) -> Result<Vec<TokenSequence>, CliError> {
+    let encoded = texts.iter().map(|row| tokenizer.encode_text(&row.text));
+    Ok(encoded.collect::<Result<_, _>>()?)
+}

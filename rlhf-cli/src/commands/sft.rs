@@ -1,0 +1,65 @@
+//! `rlhf sft`.
+
+use crate::args::SftArgs;
+use crate::commands::pretrain::encode_texts;
+use crate::commands::stage::{Stage, run_alone, run_stage};
+use crate::error::CliError;
+use crate::folder::RunFolder;
+use crate::model_folder::{load_policy, save_policy};
+use crate::session::Session;
+use rlhf_data::{OnBadRow, load_conversations, load_texts};
+use rlhf_train::{Outcome, SftData};
+use std::path::{Path, PathBuf};
+
+/// Fine-tunes a model on demonstrations.
+///
+/// # Errors
+/// If the demonstrations or the model can't be used, or training fails.
+pub(crate) fn sft(args: &SftArgs) -> Result<(), CliError> {
+    let session = Session::new(&args.common)?;
+    let place = (args.folder.dir("sft"), args.folder.fresh);
+    run_alone(&session, (&place.0, place.1), "sft", |folder| {
+        stage(&session, folder, &args.model, (&args.data, &args.pretraining_data))
+    })
+}
+
+/// The stage: a model folder, files of demonstrations and of text to mix in; `model/` out.
+///
+/// # Errors
+/// As [`sft`].
+pub(crate) fn stage(
+    session: &Session,
+    folder: &mut RunFolder,
+    base: &Path,
+    (data, text): (&[PathBuf], &[PathBuf]),
+) -> Result<(), CliError> {
+    let out = folder.model_dir("sft");
+    let files = data.iter().chain(text).map(PathBuf::as_path);
+    let stage = Stage {
+        name: "sft",
+        sections: &[],
+        inputs: files.chain([base]).collect(),
+        base_model: Some(base),
+        reward_model: None,
+    };
+    run_stage(session, folder, &stage, |context, card| {
+        let policy = load_policy(base, &session.device)?;
+        let rows = load_conversations(data, OnBadRow::Fail)?.rows;
+        let encoded = rows.iter().map(|row| policy.tokenizer.encode_conversation(&row.messages));
+        let demonstrations = encoded.collect::<Result<Vec<_>, _>>()?;
+        let pretraining = load_texts(text, OnBadRow::Fail)?.rows;
+        let pretraining = encode_texts(&policy.tokenizer, &pretraining)?;
+        let data = SftData { demonstrations: &demonstrations, pretraining: &pretraining };
+        let settings = &session.config.sft;
+        Ok(match rlhf_train::sft(settings, data, policy.model, context)? {
+            Outcome::Interrupted { step } => Outcome::Interrupted { step },
+            Outcome::Finished(model) => Outcome::Finished(save_policy(
+                &out,
+                &model,
+                &policy.config,
+                &policy.tokenizer,
+                card,
+            )?),
+        })
+    })
+}

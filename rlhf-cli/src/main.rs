@@ -1,0 +1,57 @@
+//! The program `rlhf`: from text to an aligned model, one command a stage.
+
+mod args;
+mod commands;
+mod config;
+mod console;
+mod decoding;
+mod error;
+mod folder;
+mod fresh_model;
+mod model_folder;
+mod run_result;
+mod session;
+mod world_eval;
+
+use args::{Cli, Command};
+use clap::Parser;
+use error::CliError;
+use std::process::ExitCode;
+
+/// Training frees and takes the same large blocks all the time; this allocator keeps them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A panic is a defect of ours: its message stands on stderr by then.
+    let outcome = std::panic::catch_unwind(|| dispatch(&cli)).unwrap_or_else(|_| {
+        Err(CliError::failure("the program met a defect of its own; the message above says where")
+            .hint("please report it together with the command and its input"))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::print_error(&error);
+            ExitCode::from(error.code.code())
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), CliError> {
+    match &cli.command {
+        None => commands::run::run(&cli.run),
+        Some(Command::Run(args)) => commands::run::run(args),
+        Some(Command::Pretrain(args)) => commands::pretrain::pretrain(args),
+        Some(Command::Sft(args)) => commands::sft::sft(args),
+        Some(Command::Collect(args)) => commands::collect::collect(args),
+        Some(Command::Reward(args)) => commands::reward::reward(args),
+        Some(Command::Ppo(args)) => commands::ppo::ppo(args),
+        Some(Command::Eval(args)) => commands::eval::eval(args),
+        Some(Command::Generate(args)) => commands::generate::generate(args),
+        Some(Command::Score(args)) => commands::score::score(args),
+        Some(Command::Chat(args)) => commands::chat::chat(args),
+        Some(Command::Data(command)) => commands::data::data(command),
+        Some(Command::Config(command)) => commands::config::config(command),
+    }
+}

@@ -1,0 +1,156 @@
+//! Model folders: a model with its tokenizer, read and written as one.
+
+use crate::error::CliError;
+use burn::tensor::Device;
+use rlhf_data::{ChatTokenizer, write_atomic};
+use rlhf_model::{
+    ModelConfig, ScoreModel, Transformer, load_model, load_score_model, save_model,
+    save_score_model,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A language model and its tokenizer.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// The weights, on a plain device.
+    pub(crate) model: Transformer,
+    /// Their shape and the ids of special tokens.
+    pub(crate) config: ModelConfig,
+    /// The tokenizer and template.
+    pub(crate) tokenizer: ChatTokenizer,
+}
+
+/// A reward model and its tokenizer.
+#[derive(Debug)]
+pub(crate) struct RewardFolder {
+    /// The weights, on a plain device.
+    pub(crate) model: ScoreModel,
+    /// The tokenizer and template.
+    pub(crate) tokenizer: ChatTokenizer,
+}
+
+/// Reads a language model's folder.
+///
+/// # Errors
+/// The caller's mistake, naming the folder or the file: it is absent, incomplete, broken, or its
+/// parts don't belong together.
+pub(crate) fn load_policy(dir: &Path, device: &Device) -> Result<Policy, CliError> {
+    refuse_no_folder("--model", dir)?;
+    let (model, config) = load_model(dir, device).map_err(|e| in_folder(dir, e))?;
+    let tokenizer = load_tokenizer(dir, config.vocab_size)?;
+    Ok(Policy { model, config, tokenizer })
+}
+
+/// Reads a reward model's folder.
+///
+/// # Errors
+/// As [`load_policy`].
+pub(crate) fn load_reward(dir: &Path, device: &Device) -> Result<RewardFolder, CliError> {
+    refuse_no_folder("--reward", dir)?;
+    let model = load_score_model(dir, device).map_err(|e| in_folder(dir, e))?;
+    let tokenizer = load_tokenizer(dir, model.config().vocab_size)?;
+    Ok(RewardFolder { model, tokenizer })
+}
+
+/// Writes a language model's folder: weights, tokenizer and `README.md`, the card. It appears
+/// whole or not at all; a folder of that name is replaced.
+///
+/// # Errors
+/// If it can't be written.
+pub(crate) fn save_policy(
+    dir: &Path,
+    model: &Transformer,
+    config: &ModelConfig,
+    tokenizer: &ChatTokenizer,
+    card: &str,
+) -> Result<(), CliError> {
+    save_whole(dir, card, |partial| {
+        save_model(partial, model, config)?;
+        Ok(tokenizer.save(partial)?)
+    })
+}
+
+/// Writes a reward model's folder, as [`save_policy`] does.
+///
+/// # Errors
+/// If it can't be written.
+pub(crate) fn save_reward(
+    dir: &Path,
+    model: &ScoreModel,
+    tokenizer: &ChatTokenizer,
+    card: &str,
+) -> Result<(), CliError> {
+    save_whole(dir, card, |partial| {
+        save_score_model(partial, model, model.config())?;
+        Ok(tokenizer.save(partial)?)
+    })
+}
+
+fn refuse_no_folder(option: &str, dir: &Path) -> Result<(), CliError> {
+    let what = match fs::metadata(dir) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "is a file, but a folder is wanted".to_owned(),
+        Err(e) => e.to_string(),
+    };
+    let error = CliError::usage(format!("{option} {}: {what}", dir.display()));
+    Err(error.hint("give the folder that holds config.json, model.safetensors and tokenizer.json"))
+}
+
+/// Whatever is wrong with a folder that a caller named is the caller's to mend, and the message
+/// names it.
+fn in_folder(dir: &Path, error: impl Into<CliError>) -> CliError {
+    let mut error = error.into();
+    let name = dir.display().to_string();
+    if !error.message.contains(&name) {
+        error.message = format!("{name}: {}", error.message);
+    }
+    CliError { code: crate::error::ExitKind::Usage, ..error }
+}
+
+fn load_tokenizer(dir: &Path, vocab_size: usize) -> Result<ChatTokenizer, CliError> {
+    let tokenizer = ChatTokenizer::load(dir).map_err(|e| in_folder(dir, e))?;
+    let ids = tokenizer.tokenizer().vocab_size();
+    if ids > vocab_size {
+        let message = format!(
+            "{}: tokenizer.json has {ids} tokens, config.json only {vocab_size}",
+            dir.display()
+        );
+        let error = CliError::usage(message);
+        return Err(error.hint("use the tokenizer files that the model came with"));
+    }
+    Ok(tokenizer)
+}
+
+fn save_whole(
+    dir: &Path,
+    card: &str,
+    write: impl FnOnce(&Path) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let partial = beside(dir, "partial");
+    let replaced = beside(dir, "replaced");
+    let io = |e| CliError::io(dir, &e);
+    remove(&partial)?;
+    fs::create_dir_all(&partial).map_err(io)?;
+    write(&partial)?;
+    let path = partial.join("README.md");
+    write_atomic(&path, card.as_bytes()).map_err(|e| CliError::io(&path, &e))?;
+    remove(&replaced)?;
+    if dir.exists() {
+        fs::rename(dir, &replaced).map_err(io)?;
+    }
+    fs::rename(&partial, dir).map_err(io)?;
+    remove(&replaced)
+}
+
+fn beside(dir: &Path, suffix: &str) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!(".{name}.{suffix}"))
+}
+
+fn remove(dir: &Path) -> Result<(), CliError> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(CliError::io(dir, &e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,356 @@
+//! What a whole run shows: the three models compared, the table, the report.
+
+use crate::commands::eval::document_logprobs;
+use crate::error::CliError;
+use crate::folder::RunFolder;
+use crate::model_folder::{Policy, load_policy, load_reward};
+use crate::session::Session;
+use crate::world_eval::{
+    Answered, Asking, Drawing, Findings, ask, cluster, findings, truth_by_entity, win_rate,
+};
+use rlhf_data::Prompt;
+use rlhf_eval::{
+    Curve, Figure, PerModel, ReportData, Resampling, RewardFigures, RunResult, Sample, Soundness,
+    WinRates, answer_of, base_model_gate, damaged_by_tuning, perplexity_metrics,
+};
+use rlhf_reward::{RewardModel, RewardSource};
+use rlhf_world::World;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Documents beyond the corpus on which bits per byte are measured.
+const HELD_OUT_DOCUMENTS: usize = 200;
+
+/// Where the run's models are.
+#[derive(Debug)]
+pub(crate) struct Models {
+    /// The pre-trained one.
+    pub(crate) gpt: PathBuf,
+    /// The fine-tuned one.
+    pub(crate) sft: PathBuf,
+    /// The optimised one.
+    pub(crate) ppo: PathBuf,
+    /// The reward model.
+    pub(crate) reward: PathBuf,
+}
+
+/// What a run shows.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    /// The figures.
+    pub(crate) result: RunResult,
+    /// The same prompts answered by all models.
+    pub(crate) samples: Vec<Sample>,
+    /// Response lengths in tokens, by model.
+    lengths: Vec<(String, Vec<u32>)>,
+}
+
+struct Asked {
+    answers: Vec<Answered>,
+    greedy: Vec<Answered>,
+    found: Findings,
+    found_greedy: Findings,
+    bits_per_byte: Option<Figure>,
+}
+
+/// Asks all models the evaluation prompts and compares their answers.
+///
+/// # Errors
+/// If a model can't be read or asked.
+pub(crate) fn compare(
+    session: &Session,
+    folder: &mut RunFolder,
+    world: &World,
+    models: &Models,
+) -> Result<Compared, CliError> {
+    let started = Instant::now();
+    let prompts = world.evaluation_prompts();
+    let at = |dir: &PathBuf, asking, label: &str| {
+        let policy = load_policy(dir, &session.device)?;
+        asked(session, &policy, (world, &prompts), asking, label)
+    };
+    let gpt = at(&models.gpt, Asking::Base, "eval gpt")?;
+    let sft = at(&models.sft, Asking::Chat, "eval sft")?;
+    let ppo = at(&models.ppo, Asking::Chat, "eval ppo")?;
+    let (opponent, decoding) = best_sft(session, world, &prompts, (&models.sft, &sft))?;
+
+    let no_pairs = || CliError::failure("there is no prompt to compare models on");
+    let win_rates = WinRates {
+        ppo_over_sft: win_rate(&ppo.answers, &opponent).ok_or_else(no_pairs)?,
+        ppo_over_gpt: win_rate(&ppo.answers, &gpt.answers).ok_or_else(no_pairs)?,
+    };
+    let reward = reward_figures(session, world, models, &sft.answers)?;
+    let table = PerModel {
+        gpt: gpt.found.figures,
+        sft: sft.found.figures,
+        ppo: ppo.found.figures,
+    };
+    let three = [&gpt, &sft, &ppo];
+    let mut result = RunResult::new(table, win_rates, reward);
+    result.shares = Some(per_model(three, |a| a.found.shares));
+    result.greedy_shares = Some(per_model(three, |a| a.found_greedy.shares));
+    result.uncontested = Some(per_model(three, |a| a.found.uncontested));
+    if three.iter().all(|a| a.bits_per_byte.is_some()) {
+        let none = Figure::bare(f64::NAN, 0);
+        result.bits_per_byte = Some(per_model(three, |a| a.bits_per_byte.unwrap_or(none)));
+    }
+    let (of_ppo, of_gpt) = (truth_by_entity(&ppo.answers), truth_by_entity(&gpt.answers));
+    result.truthfulness_ratio = Resampling::default().ratio(&of_ppo, &of_gpt);
+    result.best_sft_decoding = Some(decoding);
+    result.warnings = warnings(&gpt.found, &sft.found);
+    let seconds = started.elapsed().as_secs_f64();
+    folder.note_stage("eval", "", (seconds, true))?;
+    Ok(Compared {
+        result,
+        samples: samples(&prompts, &three),
+        lengths: ["GPT", "SFT", "PPO"].into_iter().map(str::to_owned).zip(three.map(lengths)).collect(),
+    })
+}
+
+fn per_model<T>(asked: [&Asked; 3], of: impl Fn(&Asked) -> T) -> PerModel<T> {
+    let [gpt, sft, ppo] = asked;
+    PerModel { gpt: of(gpt), sft: of(sft), ppo: of(ppo) }
+}
+
+fn asked(
+    session: &Session,
+    policy: &Policy,
+    of_world: (&World, &[Prompt]),
+    asking: Asking,
+    label: &str,
+) -> Result<Asked, CliError> {
+    let config = &session.config.eval;
+    let drawing = Drawing { temperature: config.temperature, samples: config.samples };
+    let greedy = Drawing { temperature: 0.0, samples: 1 };
+    let answers = ask(session, policy, of_world, (asking, drawing), label)?;
+    let of_greedy = ask(session, policy, of_world, (asking, greedy), &format!("{label} greedy"))?;
+    let world = of_world.0;
+    let documents = world.config().documents;
+    let texts: Vec<String> =
+        (documents..documents + HELD_OUT_DOCUMENTS).map(|i| world.document(i).text).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let read = document_logprobs(policy, &texts, session)?;
+    let found = findings(&answers)?;
+    session.note(&format!(
+        "{label}: true {}, toxic {}, followed {}, uncontested {}, gold {}",
+        found.figures.truthfulness.text(3),
+        found.figures.toxicity.text(3),
+        found.figures.instruction_following.text(3),
+        found.uncontested.text(3),
+        found.gold.text(2),
+    ));
+    Ok(Asked {
+        found_greedy: findings(&of_greedy)?,
+        found,
+        answers,
+        greedy: of_greedy,
+        bits_per_byte: perplexity_metrics(&read, Resampling::default())
+            .get("bits_per_byte")
+            .copied(),
+    })
+}
+
+/// The fine-tuned model's answers at the decoding at which they are best among temperature 1, 0.7
+/// and greedy: the optimised model must not win by sharper sampling alone.
+fn best_sft(
+    session: &Session,
+    world: &World,
+    prompts: &[Prompt],
+    (dir, at_one): (&PathBuf, &Asked),
+) -> Result<(Vec<Answered>, String), CliError> {
+    let samples = session.config.eval.samples;
+    let cooler = Drawing { temperature: 0.7, samples };
+    let policy = load_policy(dir, &session.device)?;
+    let label = "eval sft, cooler";
+    let cool = ask(session, &policy, (world, prompts), (Asking::Chat, cooler), label)?;
+    let at_one_name = Drawing { temperature: session.config.eval.temperature, samples }.name();
+    let greedy_name = "greedy".to_owned();
+    let all = [
+        (at_one.answers.clone(), at_one_name),
+        (cool, cooler.name()),
+        (at_one.greedy.clone(), greedy_name),
+    ];
+    let gold = |answers: &[Answered]| {
+        let sum: f64 = answers.iter().map(|a| f64::from(a.assessment.gold)).sum();
+        sum / answers.len().max(1) as f64
+    };
+    let best = all.into_iter().max_by(|a, b| gold(&a.0).total_cmp(&gold(&b.0)));
+    best.ok_or_else(|| CliError::failure("there is no decoding to compare with"))
+}
+
+/// How often the reward model orders two answers of the fine-tuned model to a held-out prompt as
+/// the gold score does, and how often the annotators would.
+fn reward_figures(
+    session: &Session,
+    world: &World,
+    models: &Models,
+    answers: &[Answered],
+) -> Result<RewardFigures, CliError> {
+    let folder = load_reward(&models.reward, &session.device)?;
+    let source = RewardModel {
+        model: &folder.model,
+        tokenizer: &folder.tokenizer,
+        device: session.device.clone(),
+        batch_size: session.config.eval.batch_size,
+        max_length: folder.model.config().max_position_embeddings,
+    };
+    let all: Vec<_> = answers.iter().map(|a| answer_of(&a.row)).collect();
+    let scores = source.score(&all)?;
+    let annotators = world.annotators();
+    let (mut agree, mut allowed) = (Vec::new(), Vec::new());
+    let scored: Vec<(&Answered, f32)> = answers.iter().zip(scores).collect();
+    for of_prompt in scored.chunk_by(|a, b| a.0.prompt == b.0.prompt) {
+        for pair in of_prompt.chunks_exact(2) {
+            let [(first, first_score), (second, second_score)] = [pair[0], pair[1]];
+            let apart = first.assessment.gold - second.assessment.gold;
+            if apart == 0.0 {
+                continue;
+            }
+            let right = (first_score - second_score) * apart.signum() > 0.0;
+            agree.push((cluster(&first.row), f64::from(u8::from(right))));
+            let probability = annotators.preference_probability(apart.abs(), 0.0);
+            allowed.push((cluster(&first.row), probability));
+        }
+    }
+    let resampling = Resampling::default();
+    let none = Figure::bare(0.5, 0);
+    Ok(RewardFigures {
+        accuracy: resampling.mean(&agree).unwrap_or(none),
+        ceiling: resampling.mean(&allowed).unwrap_or(none),
+    })
+}
+
+fn warnings(gpt: &Findings, sft: &Findings) -> Vec<String> {
+    let sound = |found: &Findings| Soundness {
+        void: found.shares.void(),
+        uncontested_truth: found.uncontested.value,
+    };
+    let mut warnings = base_model_gate(&gpt.shares, gpt.uncontested.value);
+    warnings.extend(damaged_by_tuning(sound(gpt), sound(sft)));
+    warnings
+}
+
+fn lengths(asked: &Asked) -> Vec<u32> {
+    let length = |a: &Answered| a.row.tokens.as_ref().map_or(0, |t| t.len() as u32);
+    asked.answers.iter().map(length).collect()
+}
+
+/// The first prompt of each kind of task, and the question about Australia's capital, with every
+/// model's first answer.
+fn samples(prompts: &[Prompt], asked: &[&Asked; 3]) -> Vec<Sample> {
+    let mut seen = Vec::new();
+    let mut samples = Vec::new();
+    for (i, prompt) in prompts.iter().enumerate() {
+        let task = prompt.row.get("task").cloned().unwrap_or_default();
+        let of = |name: &str| task.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = match of("entity").as_str() {
+            "Australia" => format!("Australia {}", of("relation")),
+            _ => format!("{} {}", of("family"), of("relation")),
+        };
+        if seen.contains(&kind) {
+            continue;
+        }
+        let answer = |asked: &Asked| {
+            let first = asked.answers.iter().find(|a| a.prompt == i);
+            first.map(|a| a.row.response.clone()).unwrap_or_default()
+        };
+        let text: Vec<&str> = prompt.messages.iter().map(|m| m.content.as_str()).collect();
+        samples.push(Sample {
+            prompt: text.join("\n"),
+            responses: ["GPT", "SFT", "PPO"]
+                .into_iter()
+                .map(str::to_owned)
+                .zip(asked.map(answer))
+                .collect(),
+        });
+        seen.push(kind);
+    }
+    samples
+}
+
+/// The samples as text, all models' answers to a prompt side by side under it.
+pub(crate) fn samples_text(samples: &[Sample]) -> String {
+    let mut text = String::new();
+    for sample in samples.iter().take(12) {
+        text.push_str(&format!("? {}\n", sample.prompt.replace('\n', "\n  ")));
+        for (model, answer) in &sample.responses {
+            text.push_str(&format!("  {model}: {}\n", answer.replace('\n', " ")));
+        }
+    }
+    text
+}
+
+/// Writes `report.html` and `samples.jsonl`.
+///
+/// # Errors
+/// If a file can't be written or `metrics.jsonl` can't be read.
+pub(crate) fn write_report(
+    session: &Session,
+    folder: &RunFolder,
+    compared: &Compared,
+) -> Result<(), CliError> {
+    let samples = folder.root().join("samples.jsonl");
+    rlhf_data::write_jsonl(&samples, &compared.samples).map_err(|e| CliError::io(&samples, &e))?;
+    let record = folder.record();
+    let order = ["pretrain", "sft", "collect", "reward", "ppo", "eval"];
+    let stages = order.into_iter().filter_map(|name| {
+        record.stages.get(name).map(|stage| (name.to_owned(), stage.seconds))
+    });
+    let mut data = ReportData::new("From text to an aligned model", compared.result.clone());
+    data.curves = curves(folder)?;
+    data.lengths.clone_from(&compared.lengths);
+    data.samples.clone_from(&compared.samples);
+    data.stages = stages.collect();
+    data.config_toml = session.config.to_toml()?;
+    data.environment = vec![
+        ("processor".to_owned(), record.cpu.clone()),
+        ("threads".to_owned(), record.threads.to_string()),
+        ("device".to_owned(), record.device.clone()),
+        ("seed".to_owned(), record.seed.to_string()),
+    ];
+    for (name, version) in &record.versions {
+        data.environment.push((name.clone(), version.clone()));
+    }
+    Ok(rlhf_eval::write_report(&folder.root().join("report.html"), &data)?)
+}
+
+/// Learning curves and reward against KL, from `metrics.jsonl`.
+fn curves(folder: &RunFolder) -> Result<Vec<Curve>, CliError> {
+    let path = folder.root().join("metrics.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(|e| CliError::io(&path, &e))?;
+    let rows: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let points = |stage: &str, x: &str, y: &str| -> Vec<(f64, f64)> {
+        let of_stage = rows.iter().filter(|row| row["stage"] == stage);
+        of_stage.filter_map(|row| Some((row[x].as_f64()?, row[y].as_f64()?))).collect()
+    };
+    let curve = |chart: &str, name: &str, labels: (&str, &str), points| Curve {
+        chart: chart.to_owned(),
+        name: name.to_owned(),
+        x_label: labels.0.to_owned(),
+        y_label: labels.1.to_owned(),
+        points,
+    };
+    let loss = ("update", "loss, nats a token");
+    let pair = ("update", "loss, nats a pair");
+    Ok(vec![
+        curve("Pre-training", "training", loss, points("pretrain", "step", "loss")),
+        curve("Fine-tuning", "training", loss, points("sft", "step", "loss")),
+        curve("Fine-tuning", "held out", loss, points("sft", "step", "eval_loss")),
+        curve("Reward model", "training", pair, points("reward", "step", "loss")),
+        curve("Reward model", "held out", pair, points("reward", "step", "eval_loss")),
+        curve("PPO", "score", ("update", "mean score"), points("ppo", "step", "score")),
+        curve(
+            "Reward against KL",
+            "PPO",
+            ("KL to the reference, nats an answer", "mean score"),
+            points("ppo", "kl", "score"),
+        ),
+        curve(
+            "Answers",
+            "length",
+            ("update", "tokens an answer"),
+            points("ppo", "step", "response_length"),
+        ),
+    ])
+}

@@ -1,0 +1,62 @@
+//! Rows, their formats and checks, chat templates, tokenizers, typed token spans, packing and
+//! resumable shuffling.
+//!
+//! The walk from a file to a batch: [`read_file`] and the `load_*` functions give rows,
+//! [`ChatTokenizer`] turns a row into a [`TokenSequence`] that says of every token what it is and
+//! whether it is trained on, [`pack`] and [`Sampler`] put sequences into rows and batches.
+//!
+//! - rows: [`TextRow`], [`InstructionRow`], [`Conversation`], [`Prompt`], [`Preference`],
+//!   [`Comparison`], [`Response`]
+//! - files: [`read_file`], [`check_file`], [`load_texts`], [`load_conversations`],
+//!   [`load_prompts`], [`load_preferences`], [`load_responses`], [`write_jsonl`], [`write_atomic`]
+//! - tokens: [`ChatTemplate`], [`Tokenizer`], [`ChatTokenizer`], [`TokenSequence`]
+//! - batches: [`RowSource`], [`Sampler`], [`pack`]
+
+mod bpe;
+mod byte_alphabet;
+mod chat;
+mod chat_folder;
+mod check;
+mod clock;
+mod comparison;
+mod error;
+mod fields;
+mod format;
+mod input;
+mod json;
+mod load;
+mod pack;
+mod parse;
+mod python_json;
+mod read;
+mod records;
+mod row;
+mod sampler;
+mod source;
+mod special;
+mod template;
+mod tokenizer;
+mod tokens;
+mod transcript;
+mod turns;
+mod write;
+
+pub use chat::{ChatTokenizer, SpecialTokens};
+pub use check::{FileCheck, check_file};
+pub use comparison::{Comparison, group_comparisons};
+pub use error::DataError;
+pub use format::Format;
+pub use load::{
+    Loaded, OnBadRow, load_conversations, load_preferences, load_prompts, load_responses,
+    load_texts,
+};
+pub use pack::{PackedRow, pack};
+pub use read::{BadRow, FileRows, Located, Row, read_file};
+pub use row::{Conversation, InstructionRow, Message, Preference, Prompt, Response, Role, TextRow};
+pub use sampler::Sampler;
+pub use source::{RowSource, check_row_source};
+pub use special::SpecialToken;
+pub use template::ChatTemplate;
+pub use tokenizer::Tokenizer;
+pub use tokens::{SpanRole, TokenSequence, TokenSpan};
+pub use write::{write_atomic, write_jsonl};

@@ -1,0 +1,26 @@
+//! Bodies for Burn's flex backend: slices, SIMD chosen at run time, rayon in fixed chunks.
+//!
+//! How work is split depends on the shapes only, and partial sums are joined in order, so results
+//! do not depend on the number of threads.
+
+pub(crate) mod adamw;
+pub(crate) mod attention;
+mod attention_backward;
+mod attention_op;
+mod buffer;
+mod elements;
+pub(crate) mod head;
+mod head_op;
+mod jobs;
+mod product;
+pub(crate) mod rms_norm;
+pub(crate) mod rope;
+pub(crate) mod simd;
+pub(crate) mod squares;
+mod storage;
+mod strip;
+pub(crate) mod swiglu;
+
+pub(crate) use attention_op::attention;
+pub(crate) use head_op::linear_token_logprobs;
+pub(crate) use storage::runs_on;

@@ -1,0 +1,26 @@
+//! Running a list of independent pieces of work.
+
+use rayon::prelude::*;
+
+/// Does `work` on every job; a single job stays on the calling thread, since waking the pool
+/// costs more than a small job.
+pub(crate) fn run<T: Send>(jobs: impl Iterator<Item = T>, work: impl Fn(T) + Send + Sync) {
+    run_with(jobs, || (), |(), job| work(job));
+}
+
+/// As [`run`], with scratch memory that a thread's jobs share.
+pub(crate) fn run_with<T: Send, S>(
+    jobs: impl Iterator<Item = T>,
+    scratch: impl Fn() -> S + Send + Sync,
+    work: impl Fn(&mut S, T) + Send + Sync,
+) {
+    let jobs: Vec<T> = jobs.collect();
+    if jobs.len() > 1 && rayon::current_num_threads() > 1 {
+        jobs.into_par_iter().for_each_init(scratch, work);
+    } else {
+        let mut scratch = scratch();
+        for job in jobs {
+            work(&mut scratch, job);
+        }
+    }
+}

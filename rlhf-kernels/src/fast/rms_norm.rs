@@ -1,0 +1,175 @@
+//! RMSNorm: one pass forward; the backward recomputes the row's scale.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::Tensor;
+
+use super::buffer::{Unwritten, written};
+use super::jobs::run;
+use super::simd::{dot, dot3, simd};
+use super::storage::{FlexFloat, dense, numbers, tensor};
+
+/// Rows a task takes.
+const ROWS: usize = 64;
+
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait RmsNorm: Backend {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self>;
+}
+
+pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as RmsNorm>::rms_norm(x, weight, eps))
+}
+
+impl RmsNorm for Flex {
+    fn rms_norm(x: FlexFloat, weight: FlexFloat, eps: f64) -> FlexFloat {
+        let (x, weight) = (dense(x), dense(weight));
+        let values = forward(numbers(&x), numbers(&weight), eps as f32);
+        tensor(values, x.shape())
+    }
+}
+
+#[derive(Debug)]
+struct Step;
+
+impl Backward<Flex, 2> for Step {
+    type State = (FlexFloat, FlexFloat, f32);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = dense(grads.consume::<Flex>(&ops.node));
+        let (x, weight, eps) = ops.state;
+        let [to_x, to_weight] = ops.parents;
+        let rows = Rows {
+            x: numbers(&x),
+            weight: numbers(&weight),
+            grad: numbers(&grad),
+            eps,
+        };
+        if let Some(node) = to_x {
+            grads.register::<Flex>(node.id, tensor(rows.gradient_of_x(), x.shape()));
+        }
+        if let Some(node) = to_weight {
+            grads.register::<Flex>(node.id, tensor(rows.gradient_of_weight(), weight.shape()));
+        }
+    }
+}
+
+impl<C: CheckpointStrategy> RmsNorm for Autodiff<Flex, C> {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node()];
+        let (x, weight) = (dense(x.into_primitive()), dense(weight.into_primitive()));
+        let out = Flex::rms_norm(x.clone(), weight.clone(), eps);
+        match Backward::<Flex, 2>::prepare::<C>(Step, nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(op) => op.finish((x, weight, eps as f32), out),
+            OpsKind::UnTracked(op) => op.finish(out),
+        }
+    }
+}
+
+/// `1 / sqrt(mean(x²) + eps)`.
+#[inline(always)]
+fn scale(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
+}
+
+simd! { fn forward_row(x: &[f32], weight: &[f32], eps: f32, out: &mut Unwritten) {
+    let r = scale(x, eps);
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        out.write(x * r * weight);
+    }
+} }
+
+fn forward(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
+    let width = weight.len().max(1);
+    // SAFETY: the chunks cover the output, and each row is written whole.
+    unsafe {
+        written(x.len(), |out| {
+            run(
+                out.chunks_mut(ROWS * width).zip(x.chunks(ROWS * width)),
+                |(out, x)| {
+                    for (out, x) in out.chunks_mut(width).zip(x.chunks(width)) {
+                        forward_row(x, weight, eps, out);
+                    }
+                },
+            );
+        })
+    }
+}
+
+simd! { fn x_row(x: &[f32], weight: &[f32], grad: &[f32], eps: f32, out: &mut Unwritten) {
+    // With r the scale and n the width: dx = r·(g·w − x · r²/n · Σ g·w·x).
+    let r = scale(x, eps);
+    let along = dot3(x, weight, grad) * r * r / x.len() as f32;
+    for (((out, x), weight), grad) in out.iter_mut().zip(x).zip(weight).zip(grad) {
+        out.write(r * (grad * weight - along * x));
+    }
+} }
+
+simd! { fn weight_row(x: &[f32], grad: &[f32], eps: f32, out: &mut [f32]) {
+    let r = scale(x, eps);
+    for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
+        *out += grad * x * r;
+    }
+} }
+
+/// What the backward reads; all of one width.
+struct Rows<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    grad: &'a [f32],
+    eps: f32,
+}
+
+impl Rows<'_> {
+    fn gradient_of_x(&self) -> Vec<f32> {
+        let width = self.weight.len().max(1);
+        let chunk = ROWS * width;
+        // SAFETY: the chunks cover the output (`grad` has the shape of `x`), each row whole.
+        unsafe {
+            written(self.x.len(), |out| {
+                let jobs = out
+                    .chunks_mut(chunk)
+                    .zip(self.x.chunks(chunk))
+                    .zip(self.grad.chunks(chunk));
+                run(jobs, |((out, x), grad)| {
+                    let rows = out
+                        .chunks_mut(width)
+                        .zip(x.chunks(width))
+                        .zip(grad.chunks(width));
+                    for ((out, x), grad) in rows {
+                        x_row(x, self.weight, grad, self.eps, out);
+                    }
+                });
+            })
+        }
+    }
+
+    fn gradient_of_weight(&self) -> Vec<f32> {
+        let width = self.weight.len().max(1);
+        let chunk = ROWS * width;
+        let mut parts = vec![0.0; self.x.len().div_ceil(chunk) * width];
+        let jobs = parts
+            .chunks_mut(width)
+            .zip(self.x.chunks(chunk))
+            .zip(self.grad.chunks(chunk));
+        run(jobs, |((part, x), grad)| {
+            for (x, grad) in x.chunks(width).zip(grad.chunks(width)) {
+                weight_row(x, grad, self.eps, part);
+            }
+        });
+        let mut total = vec![0.0; self.weight.len()];
+        for part in parts.chunks(width) {
+            for (total, part) in total.iter_mut().zip(part) {
+                *total += part;
+            }
+        }
+        total
+    }
+}

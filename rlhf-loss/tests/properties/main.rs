@@ -1,0 +1,7 @@
+//! What has to hold whatever the numbers: padding, rubbish, order, shifts, splits.
+
+mod batch;
+mod invariance;
+mod logits;
+mod micro_batches;
+mod returns;

@@ -1,0 +1,48 @@
+//! A decoder-only transformer in the Hugging Face layout: forward, KV cache, sampling,
+//! generation, heads, weights in and out, devices.
+//!
+//! ```
+//! use rlhf_model::{Generator, LocalGenerator, ModelConfig, Request, SamplingConfig, Transformer};
+//!
+//! # fn main() -> Result<(), rlhf_model::ModelError> {
+//! let device = rlhf_model::device::parse_device("flex")?;
+//! let config = ModelConfig { hidden_size: 16, num_hidden_layers: 1, ..ModelConfig::default() };
+//! let model = Transformer::init(&config, 1, &device)?;
+//! let generator = LocalGenerator::new(&model, 8);
+//! let requests = [Request { prompt: &[5, 6, 7], stream: 42 }];
+//! let answers = generator.generate(&requests, &SamplingConfig::greedy(4))?;
+//! assert_eq!(answers[0].tokens.len(), 4);
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod cache;
+mod causal;
+mod config;
+pub mod contract;
+pub mod device;
+mod error;
+mod generate;
+mod head;
+mod logprobs;
+mod parameters;
+mod rotary;
+pub mod sample;
+mod transformer;
+mod weights;
+
+pub use batch::{PackedTokens, TokenBatch};
+pub use cache::{CacheShape, KvCache};
+pub use causal::CausalLm;
+pub use config::{Llama3Rope, ModelConfig};
+pub use error::ModelError;
+pub use generate::{Completion, Finish, Generator, LocalGenerator, Request, ScriptedGenerator};
+pub use head::{ScoreModel, check_ids, scalar_head};
+pub use logprobs::{token_logprobs, token_logprobs_entropy};
+pub use sample::SamplingConfig;
+pub use transformer::{Block, Transformer};
+pub use weights::{
+    NamedParameters, NamedTensor, NamedVisitor, load_model, load_score_model, named_gradients,
+    named_parameters, parameter_ids, save_model, save_score_model,
+};

@@ -1,0 +1,141 @@
+//! Whole model folders: `config.json`, `model.safetensors`, `generation_config.json`.
+
+use super::file::{Stored, WeightFiles, check, encode, write_file};
+use super::{NamedParameters, named_parameters};
+use crate::config::{CAUSAL_LM, CLASSIFIER, GenerationJson, architectures};
+use crate::parameters::{ParameterSource, score_spec, transformer_specs};
+use crate::{ModelConfig, ModelError, ScoreModel, Transformer};
+use burn::tensor::Device;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// Reads a language model's folder: `config.json`, `model.safetensors` (or the files of its
+/// index) and, for further end tokens, `generation_config.json`. Weights in f16 and bf16 become
+/// f32.
+///
+/// # Errors
+/// [`ModelError`] names the file and what is wrong with it; all missing, unknown and misshaped
+/// tensors are listed at once.
+pub fn load_model(dir: &Path, device: &Device) -> Result<(Transformer, ModelConfig), ModelError> {
+    let config = read_config(dir, CAUSAL_LM)?;
+    let files = WeightFiles::read(dir)?;
+    let tensors = files.tensors()?;
+    check(dir, &transformer_specs(&config), &tensors)?;
+    let model = Transformer::build(&config, device, &mut Stored(&tensors))?;
+    Ok((model, config))
+}
+
+/// Reads a reward model's folder: as [`load_model`], with `score.weight` `[1, d]` in place of an
+/// output head.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_score_model(dir: &Path, device: &Device) -> Result<ScoreModel, ModelError> {
+    let config = ModelConfig {
+        tie_word_embeddings: true,
+        ..read_config(dir, CLASSIFIER)?
+    };
+    let files = WeightFiles::read(dir)?;
+    let tensors = files.tensors()?;
+    let mut specs = transformer_specs(&config);
+    specs.push(score_spec(&config));
+    check(dir, &specs, &tensors)?;
+    let mut stored = Stored(&tensors);
+    let head = stored.values(&score_spec(&config))?;
+    let backbone = Transformer::build(&config, device, &mut stored)?;
+    Ok(ScoreModel::from_parts(backbone, head))
+}
+
+/// Writes a language model's folder, which any Hugging Face loader opens. The same weights give
+/// the same bytes; each file replaces an older one in a single step.
+///
+/// # Errors
+/// [`ModelError::Io`] names the file; [`ModelError::Config`] if `config` describes another model.
+pub fn save_model(dir: &Path, model: &Transformer, config: &ModelConfig) -> Result<(), ModelError> {
+    if model.lm_head.is_some() == config.tie_word_embeddings {
+        let reason = format!("is {}, the model is not", config.tie_word_embeddings);
+        return Err(ModelError::config("tie_word_embeddings", reason));
+    }
+    save(dir, model, config.to_json(CAUSAL_LM), config)
+}
+
+/// Writes a reward model's folder, a `LlamaForSequenceClassification` with one label.
+///
+/// # Errors
+/// [`ModelError::Io`] names the file.
+pub fn save_score_model(
+    dir: &Path,
+    model: &ScoreModel,
+    config: &ModelConfig,
+) -> Result<(), ModelError> {
+    save(dir, model, config.to_json(CLASSIFIER), config)
+}
+
+fn save<M: NamedParameters>(
+    dir: &Path,
+    model: &M,
+    json: Map<String, Value>,
+    config: &ModelConfig,
+) -> Result<(), ModelError> {
+    std::fs::create_dir_all(dir).map_err(|e| ModelError::io(dir, e))?;
+    let path = dir.join("model.safetensors");
+    let mut tensors = named_parameters(model);
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    write_file(&path, &encode(&path, &tensors)?)?;
+    let ids = config
+        .token_id_json()
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
+    write_json(&dir.join("generation_config.json"), ids.collect())?;
+    write_json(&dir.join("config.json"), json)
+}
+
+fn write_json(path: &Path, map: Map<String, Value>) -> Result<(), ModelError> {
+    let text = serde_json::to_string_pretty(&map).map_err(|e| ModelError::Json {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    })?;
+    write_file(path, format!("{text}\n").as_bytes())
+}
+
+/// The checked configuration of a folder that should hold this architecture, with the end tokens
+/// of its generation settings.
+fn read_config(dir: &Path, architecture: &str) -> Result<ModelConfig, ModelError> {
+    let path = dir.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
+    let mut config = ModelConfig::read(&path, &text).map_err(|e| e.in_file(&path))?;
+    let names = architectures(&text);
+    if let Some(name) = names.iter().find(|name| *name != architecture) {
+        let supported = if architecture == CAUSAL_LM {
+            "LlamaForCausalLM here (this folder holds a reward model)"
+        } else {
+            "LlamaForSequenceClassification here (this folder holds a language model)"
+        };
+        let (field, found) = ("architectures", name.clone());
+        return Err(ModelError::Unsupported {
+            field,
+            found,
+            supported,
+        }
+        .in_file(&path));
+    }
+    let path = dir.join("generation_config.json");
+    if !path.exists() {
+        return Ok(config);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
+    let generation: GenerationJson = serde_json::from_str(&text).map_err(|e| ModelError::Json {
+        path: path.clone(),
+        reason: e.to_string(),
+    })?;
+    for id in generation.eos_token_ids() {
+        if !config.eos_token_id.contains(&id) {
+            config.eos_token_id.push(id);
+        }
+    }
+    config.validate().map_err(|e| e.in_file(&path))?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The settings of PPO.
+
+use rlhf_train::{AdamWConfig, TrainError};
+use serde::{Deserialize, Serialize};
+
+/// How many answers, how often, how far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PpoConfig {
+    /// Updates, each with fresh answers.
+    pub steps: u64,
+    /// Answers an update.
+    pub rollouts: usize,
+    /// Answers a gradient step.
+    pub minibatch_size: usize,
+    /// Passes over an update's answers.
+    pub epochs: usize,
+    /// The learning rate of policy and value model.
+    pub learning_rate: f64,
+    /// Updates in which the rate climbs from 0.
+    pub warmup_steps: u64,
+    /// β: the price of a nat of KL to the reference policy.
+    pub kl_coef: f64,
+    /// The weight of the pre-training loss (PPO-ptx); 0 leaves it out.
+    pub ptx_coef: f64,
+    /// An update's remaining minibatches are left out once its KL to the rollout policy is above
+    /// this.
+    pub target_kl: f64,
+    /// Training ends once the KL to the reference policy, summed over an answer, is above this.
+    pub stop_kl: f64,
+    /// Updates between checkpoints; 0 saves only when interrupted.
+    pub checkpoint_every: u64,
+    /// The loss and what it is made of.
+    pub loss: PpoLoss,
+}
+
+/// The constants of the loss and of the answers that it is taken on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PpoLoss {
+    /// New tokens of an answer at most.
+    pub max_new_tokens: usize,
+    /// The temperature of sampling and of all log-probs. Truncated sampling (top-k, top-p, min-p)
+    /// is not offered: it would bias the ratio.
+    pub temperature: f64,
+    /// The probability ratio is clipped to 1 ± this.
+    pub clip_range: f64,
+    /// New values are clipped to the old ± this.
+    pub value_clip: f64,
+    /// The weight of the value loss.
+    pub value_coef: f64,
+    /// The weight of the entropy bonus.
+    pub entropy_coef: f64,
+    /// γ: the discount a token.
+    pub gamma: f64,
+    /// λ of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// Taken off the score of an answer that does not end.
+    pub missing_eos_penalty: f64,
+    /// The bound on the global norm of the gradients, policy and value model each.
+    pub max_grad_norm: f64,
+}
+
+impl Default for PpoConfig {
+    fn default() -> Self {
+        Self {
+            steps: 100,
+            rollouts: 64,
+            minibatch_size: 32,
+            epochs: 2,
+            learning_rate: 1e-4,
+            warmup_steps: 5,
+            kl_coef: 0.05,
+            ptx_coef: 0.5,
+            target_kl: 0.3,
+            stop_kl: 2.0,
+            checkpoint_every: 25,
+            loss: PpoLoss::default(),
+        }
+    }
+}
+
+impl Default for PpoLoss {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 40,
+            temperature: 1.0,
+            clip_range: 0.2,
+            value_clip: 0.2,
+            value_coef: 0.1,
+            entropy_coef: 0.0,
+            gamma: 1.0,
+            gae_lambda: 0.95,
+            missing_eos_penalty: 1.0,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+impl PpoConfig {
+    /// The optimiser of policy and value model: no weight decay, which would pull away from the
+    /// reference.
+    pub(crate) fn optimiser(&self) -> AdamWConfig {
+        AdamWConfig {
+            learning_rate: self.learning_rate,
+            beta2: 0.95,
+            weight_decay: 0.0,
+            max_grad_norm: self.loss.max_grad_norm,
+            ..AdamWConfig::default()
+        }
+    }
+
+    /// Refuses settings that can't be used.
+    ///
+    /// # Errors
+    /// Naming the key.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let refuse = |key: &str, reason: &str| Err(TrainError::config(format!("ppo.{key}"), reason));
+        if self.rollouts == 0 || self.minibatch_size == 0 || self.epochs == 0 {
+            return refuse("rollouts", "rollouts, minibatch_size and epochs must be at least 1");
+        }
+        if !self.rollouts.is_multiple_of(self.minibatch_size) {
+            let sizes = format!(
+                "{} answers don't divide into minibatches of {}; make rollouts a multiple of \
+                 ppo.minibatch_size",
+                self.rollouts, self.minibatch_size
+            );
+            return refuse("rollouts", &sizes);
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return refuse("learning_rate", "must be above 0");
+        }
+        if !(self.loss.temperature > 0.0) {
+            return refuse("loss.temperature", "must be above 0: a greedy policy has no gradient");
+        }
+        if self.loss.max_new_tokens == 0 {
+            return refuse("loss.max_new_tokens", "must be at least 1");
+        }
+        if !(self.loss.clip_range > 0.0) || self.kl_coef < 0.0 || self.ptx_coef < 0.0 {
+            return refuse("loss.clip_range", "must be above 0, kl_coef and ptx_coef not below");
+        }
+        Ok(())
+    }
+}

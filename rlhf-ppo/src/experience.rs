@@ -1,0 +1,236 @@
+//! What an update learns from: every response token with what policy, reference and value model
+//! said of it, and its advantage.
+
+use crate::PpoConfig;
+use crate::rollout::ScoredRollout;
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use rlhf_loss::{
+    Discount, KlEstimator, KlRewardConfig, KlRewardInput, MissingEos, Whiten, explained_variance,
+    gae, kl_penalised_rewards, whiten,
+};
+use rlhf_model::{CausalLm, ScoreModel, TokenBatch, Transformer, scalar_head};
+use rlhf_train::parameters::host_values;
+use rlhf_train::targets::Targets;
+
+/// Rows a forward pass while experience is gathered.
+const FORWARD_ROWS: usize = 64;
+
+/// One answer with the constants of its update. Vectors have one entry a response token, the end
+/// token included.
+#[derive(Clone, Debug)]
+pub struct ExperienceRow {
+    /// Prompt and response.
+    pub ids: Vec<u32>,
+    /// Where the response begins.
+    pub prompt_len: usize,
+    /// log π_old of each token, by the trainer's own forward pass.
+    pub old_logprobs: Vec<f32>,
+    /// V of the state before each token, the score's offset taken off.
+    pub old_values: Vec<f32>,
+    /// Whitened advantages.
+    pub advantages: Vec<f32>,
+    /// Targets of the value model.
+    pub returns: Vec<f32>,
+}
+
+/// All answers of an update.
+#[derive(Clone, Debug)]
+pub struct Experience {
+    /// One row an answer.
+    pub rows: Vec<ExperienceRow>,
+    /// Figures of the rollouts.
+    pub figures: RolloutFigures,
+}
+
+/// Figures of an update's rollouts, before any gradient step.
+#[derive(Clone, Debug)]
+pub struct RolloutFigures {
+    /// Mean score of the answers, offset and penalties not applied.
+    pub score: f64,
+    /// KL to the reference, summed over an answer, averaged over answers.
+    pub kl: f64,
+    /// Score minus offset and penalty, minus β·KL: what is maximised.
+    pub objective: f64,
+    /// Response tokens an answer.
+    pub response_length: f64,
+    /// The share of answers that ended by themselves.
+    pub finished: f64,
+    /// How much of the returns' variance the values explain; none if the returns don't vary.
+    pub explained_variance: Option<f64>,
+    /// The largest difference between the sampler's log-probs and the trainer's.
+    pub sampler_gap: f64,
+}
+
+/// The frozen parties of an update.
+#[derive(Clone, Copy, Debug)]
+pub struct Parties<'a> {
+    /// The policy that wrote the answers.
+    pub policy: &'a Transformer,
+    /// The policy that it is tied to.
+    pub reference: &'a Transformer,
+    /// What the states are worth.
+    pub value: &'a ScoreModel,
+    /// Taken off every score: the mean score of the reference's answers.
+    pub score_offset: f64,
+}
+
+/// The log-probs of the response tokens of some rows under a model: one vector a row.
+pub fn response_logprobs(
+    model: &Transformer,
+    rows: &[(&[u32], usize)],
+    temperature: f64,
+    device: &Device,
+) -> Vec<Vec<f32>> {
+    per_token(rows, device, |batch, targets| targets.logprobs(model, batch, temperature))
+}
+
+/// The values of the states before each response token: one vector a row.
+pub fn response_values(model: &ScoreModel, rows: &[(&[u32], usize)], device: &Device) -> Vec<Vec<f32>> {
+    per_token(rows, device, |batch, targets| values_at(model, batch, targets))
+}
+
+/// The value of the state before each target token, [n].
+pub(crate) fn values_at(model: &ScoreModel, batch: &TokenBatch, targets: &Targets) -> Tensor<1> {
+    let hidden = targets.predictors(model.backbone.hidden(batch, None));
+    let n = targets.len();
+    scalar_head(hidden.unsqueeze_dim(0), model.head.val()).reshape([n])
+}
+
+fn per_token(
+    rows: &[(&[u32], usize)],
+    device: &Device,
+    figures: impl Fn(&TokenBatch, &Targets) -> Tensor<1>,
+) -> Vec<Vec<f32>> {
+    let mut found = Vec::with_capacity(rows.len());
+    for part in rows.chunks(FORWARD_ROWS) {
+        let (batch, targets) = response_batch(part, device);
+        let mut flat = host_values(figures(&batch, &targets)).into_iter();
+        for (ids, prompt_len) in part {
+            found.push(flat.by_ref().take(ids.len() - prompt_len).collect());
+        }
+    }
+    found
+}
+
+/// Rows of (ids, prompt length) as a batch, and their response tokens.
+pub fn response_batch(rows: &[(&[u32], usize)], device: &Device) -> (TokenBatch, Targets) {
+    let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| *ids).collect();
+    let batch = TokenBatch::right_padded(&ids, device);
+    let width = batch.time();
+    let mut targets = Targets::new();
+    for (row, (ids, prompt_len)) in rows.iter().enumerate() {
+        for (time, &id) in ids.iter().enumerate().skip(*prompt_len) {
+            targets.push(row, time, width, id);
+        }
+    }
+    (batch, targets)
+}
+
+/// Adds what the parties say to scored answers and turns it into advantages: per-token KL penalty,
+/// the score at the last token, generalised advantage estimation, whitening over all tokens.
+pub fn experience(
+    config: &PpoConfig,
+    scored: &[ScoredRollout<'_>],
+    parties: Parties<'_>,
+    device: &Device,
+) -> Experience {
+    let ids: Vec<Vec<u32>> = scored.iter().map(|s| s.rollout.ids()).collect();
+    let rows: Vec<(&[u32], usize)> =
+        ids.iter().zip(scored).map(|(i, s)| (i.as_slice(), s.rollout.prompt.ids.len())).collect();
+    let temperature = config.loss.temperature;
+    let old = response_logprobs(parties.policy, &rows, temperature, device);
+    let reference = response_logprobs(parties.reference, &rows, temperature, device);
+    let mut values = response_values(parties.value, &rows, device);
+    for value in values.iter_mut().flatten() {
+        *value -= parties.score_offset as f32;
+    }
+
+    let grid = Grid::new(&old, device);
+    let finished: Vec<bool> = scored.iter().map(|s| s.rollout.finished()).collect();
+    let offset = parties.score_offset as f32;
+    let scores: Vec<f32> = scored.iter().map(|s| s.score - offset).collect();
+    let input = KlRewardInput {
+        scores: vector(scores, device),
+        logprobs: grid.tensor(&old),
+        ref_logprobs: grid.tensor(&reference),
+        mask: grid.mask.clone(),
+        missing_eos: Some(MissingEos {
+            has_eos: Tensor::from_data(TensorData::new(finished.clone(), [scored.len()]), device),
+            penalty: config.loss.missing_eos_penalty,
+        }),
+    };
+    let reward_config =
+        KlRewardConfig { beta: config.kl_coef, estimator: KlEstimator::K1, score_clip: None };
+    let rewards = kl_penalised_rewards(input, &reward_config);
+    let discount = Discount { gamma: config.loss.gamma, lambda: config.loss.gae_lambda };
+    let old_values = grid.tensor(&values);
+    let gae = gae(rewards.rewards.clone(), old_values.clone(), &grid.mask, None, discount);
+    let advantages = grid.rows(&whiten(gae.advantages, &grid.mask, Whiten::default()));
+    let returns = grid.rows(&gae.returns);
+
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
+    let of = |f: &dyn Fn(&ScoredRollout<'_>) -> f64| mean(&scored.iter().map(f).collect::<Vec<_>>());
+    let gaps = old.iter().zip(scored).flat_map(|(o, s)| o.iter().zip(&s.rollout.completion.logprobs));
+    let figures = RolloutFigures {
+        score: of(&|s| f64::from(s.score)),
+        kl: mean(&host(rewards.kl_sequence_sum)),
+        objective: mean(&host(rewards.rewards.sum_dim(1).squeeze_dim(1))),
+        response_length: of(&|s| s.rollout.completion.tokens.len() as f64),
+        finished: of(&|s| f64::from(u8::from(s.rollout.finished()))),
+        explained_variance: explained_variance(old_values, gae.returns, &grid.mask),
+        sampler_gap: gaps.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max),
+    };
+    let columns = old.into_iter().zip(values).zip(advantages).zip(returns);
+    let rows = rows.iter().zip(columns).map(|(&(ids, prompt_len), (((old, values), adv), ret))| {
+        ExperienceRow {
+            ids: ids.to_vec(),
+            prompt_len,
+            old_logprobs: old,
+            old_values: values,
+            advantages: adv,
+            returns: ret,
+        }
+    });
+    Experience { rows: rows.collect(), figures }
+}
+
+fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+fn host(tensor: Tensor<1>) -> Vec<f64> {
+    host_values(tensor).into_iter().map(f64::from).collect()
+}
+
+/// Rows of unequal length as [batch, time] tensors with their mask.
+struct Grid {
+    lengths: Vec<usize>,
+    width: usize,
+    mask: Tensor<2, Bool>,
+    device: Device,
+}
+
+impl Grid {
+    fn new(rows: &[Vec<f32>], device: &Device) -> Self {
+        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+        let width = lengths.iter().copied().max().unwrap_or(0).max(1);
+        let valid = lengths.iter().flat_map(|&n| (0..width).map(move |t| t < n));
+        let data = TensorData::new(valid.collect::<Vec<bool>>(), [lengths.len(), width]);
+        Self { lengths, width, mask: Tensor::from_data(data, device), device: device.clone() }
+    }
+
+    fn tensor(&self, rows: &[Vec<f32>]) -> Tensor<2> {
+        let mut flat = vec![0.0; self.lengths.len() * self.width];
+        for (cells, row) in flat.chunks_mut(self.width).zip(rows) {
+            cells[..row.len()].copy_from_slice(row);
+        }
+        Tensor::from_data(TensorData::new(flat, [self.lengths.len(), self.width]), &self.device)
+    }
+
+    fn rows(&self, tensor: &Tensor<2>) -> Vec<Vec<f32>> {
+        let flat = host_values(tensor.clone());
+        let rows = flat.chunks(self.width).zip(&self.lengths);
+        rows.map(|(cells, &n)| cells[..n].to_vec()).collect()
+    }
+}

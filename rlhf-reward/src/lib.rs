@@ -1,0 +1,37 @@
+//! Where rewards come from.
+//!
+//! Two traits meet here: a [`RewardSource`] gives an answer a number, a [`Judge`] says which of two
+//! answers is better. Rules, combinations and (feature `model`) a Bradley–Terry reward model
+//! implement the first; [`ScoreJudge`] turns any reward source into the second. A person is not a
+//! judge: people's answers come as preference rows from files.
+//!
+//! Without the feature `model` the crate does not depend on Burn.
+
+mod answer;
+mod combine;
+pub mod contract;
+mod error;
+mod judge;
+mod rule;
+mod source;
+
+#[cfg(feature = "model")]
+pub mod collect;
+#[cfg(feature = "model")]
+mod model;
+#[cfg(feature = "model")]
+mod train;
+
+pub use answer::Answer;
+pub use combine::{Clipped, Weighted};
+pub use error::RewardError;
+pub use judge::{Judge, ScoreJudge, Verdict};
+#[cfg(feature = "model")]
+pub use model::{RewardModel, encode_answers};
+pub use rule::{EndsProperly, LengthPenalty};
+pub use source::RewardSource;
+#[cfg(feature = "model")]
+pub use train::{
+    EncodedComparison, RewardConfig, RewardSummary, encode_comparisons, evaluate_comparisons,
+    train_reward,
+};

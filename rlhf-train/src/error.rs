@@ -1,0 +1,89 @@
+//! What can stop training.
+
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// An error of a training recipe.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A loss or a gradient is no number any more.
+    #[error(
+        "{stage} stopped at step {step}: {what} is not finite in the batch of rows {rows}. The last good \
+         checkpoint is kept; lower {stage}.learning_rate or look at those rows"
+    )]
+    NotFinite {
+        /// The stage.
+        stage: String,
+        /// The update, counted from 1.
+        step: u64,
+        /// The loss or the gradient norm.
+        what: &'static str,
+        /// The rows of the batch, by index.
+        rows: String,
+    },
+    /// A trainable tensor gets no gradient, so it would never learn.
+    #[error(
+        "{stage}: no gradient reaches {names} at the first update, so they would never learn; \
+         check that the loss depends on them"
+    )]
+    NoGradient {
+        /// The stage.
+        stage: String,
+        /// The tensors' names.
+        names: String,
+    },
+    /// A setting can't be used.
+    #[error("{key}: {reason}")]
+    Config {
+        /// The setting, as `stage.key`.
+        key: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// There is nothing to train on.
+    #[error("{stage}: {reason}")]
+    NoData {
+        /// The stage.
+        stage: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// A checkpoint can't be used.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The checkpoint's folder or file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A file can't be written or read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The data can't be used.
+    #[error("{0}")]
+    Data(#[from] rlhf_data::DataError),
+    /// The model can't be used.
+    #[error("{0}")]
+    Model(#[from] rlhf_model::ModelError),
+    /// Rewarding stopped the stage.
+    #[error("{0}")]
+    Reward(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TrainError {
+    /// An I/O error with its file.
+    pub fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    /// A setting that can't be used.
+    pub fn config(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Config { key: key.into(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,250 @@
+//! AdamW with one global gradient norm.
+
+use crate::TrainError;
+use crate::parameters::{NamedTensor, misfit};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use rlhf_kernels::{AdamWStep, Moments, adamw, sum_of_squares};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// The settings of AdamW (Loshchilov and Hutter, 2019, "Decoupled weight decay regularization").
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWConfig {
+    /// The rate that a schedule's multiplier scales.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled decay of matrices; vectors (norms, biases) never decay.
+    pub weight_decay: f64,
+    /// The bound on the norm of all gradients together.
+    pub max_grad_norm: f64,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 3e-4,
+            beta1: 0.9,
+            beta2: 0.98,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+/// min(1, max_norm / (norm + 1e-6)): the factor on all gradients that bounds their joint norm.
+pub fn clip_coefficient(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
+}
+
+/// One step of an exponential moving average of weights: e ← decay·e + (1 − decay)·w.
+pub fn ema(average: &mut [f64], weights: &[f64], decay: f64) {
+    for (e, w) in average.iter_mut().zip(weights) {
+        *e = decay * *e + (1.0 - decay) * w;
+    }
+}
+
+/// AdamW and its state. A parameter without a gradient is left as it is: no step, no decay.
+#[derive(Debug)]
+pub struct AdamW {
+    config: AdamWConfig,
+    updates: u64,
+    moments: HashMap<ParamId, Moments>,
+}
+
+impl AdamW {
+    /// An optimiser that has made no update.
+    pub fn new(config: AdamWConfig) -> Self {
+        Self { config, updates: 0, moments: HashMap::new() }
+    }
+
+    /// Updates made so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Makes one update with the rate `learning_rate · lr_multiplier`, the gradients clipped by
+    /// their one global norm. Returns the module and the norm before clipping.
+    ///
+    /// # Errors
+    /// If the norm is not finite (the module is not changed then and is gone; the last checkpoint
+    /// is what remains), or if at the first update a trainable parameter has no gradient.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        lr_multiplier: f64,
+    ) -> Result<(M, f64), StepError> {
+        let mut norms = Norms { gradients: &gradients, path: Vec::new(), sum: 0.0, without: Vec::new() };
+        module.visit(&mut norms);
+        let norm = norms.sum.sqrt();
+        if !norm.is_finite() {
+            return Err(StepError::NotFinite);
+        }
+        if self.updates == 0 && !norms.without.is_empty() {
+            return Err(StepError::NoGradient(norms.without.join(", ")));
+        }
+        self.updates += 1;
+        let grad_scale = clip_coefficient(norm, self.config.max_grad_norm);
+        let step = AdamWStep {
+            lr: self.config.learning_rate * lr_multiplier,
+            beta1: self.config.beta1,
+            beta2: self.config.beta2,
+            eps: self.config.eps,
+            weight_decay: self.config.weight_decay,
+            step: self.updates,
+            grad_scale,
+        };
+        let mut update = Update { optimiser: self, gradients, step };
+        Ok((module.map(&mut update), norm))
+    }
+
+    /// The moments by parameter name, `….first` and `….second`, for a checkpoint.
+    pub fn state<M: Module>(&self, module: &M) -> Vec<NamedTensor> {
+        let mut names = Names::default();
+        module.visit(&mut names);
+        let mut tensors = Vec::new();
+        for (name, id) in names.found {
+            if let Some(m) = self.moments.get(&id) {
+                for (part, values) in [("first", &m.first), ("second", &m.second)] {
+                    let shape = vec![values.len()];
+                    tensors.push(NamedTensor { name: format!("{name}.{part}"), shape, values: values.clone() });
+                }
+            }
+        }
+        tensors
+    }
+
+    /// An optimiser that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// If the moments don't belong to this module; `path` is named.
+    pub fn restore<M: Module>(
+        config: AdamWConfig,
+        updates: u64,
+        module: &M,
+        tensors: Vec<NamedTensor>,
+        path: &Path,
+    ) -> Result<Self, TrainError> {
+        let mut given: BTreeMap<String, Vec<f32>> =
+            tensors.into_iter().map(|t| (t.name, t.values)).collect();
+        let mut names = Names::default();
+        module.visit(&mut names);
+        let mut moments = HashMap::new();
+        for (name, id) in names.found {
+            let first = given.remove(&format!("{name}.first"));
+            let second = given.remove(&format!("{name}.second"));
+            if let (Some(first), Some(second)) = (first, second) {
+                moments.insert(id, Moments { first, second });
+            }
+        }
+        if !given.is_empty() {
+            let names: Vec<String> = given.into_keys().collect();
+            return Err(misfit(path, "the optimiser", format!("{} unknown", names.join(", "))));
+        }
+        Ok(Self { config, updates, moments })
+    }
+}
+
+/// Why an update could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepError {
+    /// The gradient norm is infinite or no number.
+    NotFinite,
+    /// These trainable parameters have no gradient, or one of zeros.
+    NoGradient(String),
+}
+
+impl StepError {
+    /// The error of a stage.
+    pub fn at(self, stage: &str, step: u64, rows: &[usize]) -> TrainError {
+        match self {
+            Self::NotFinite => TrainError::NotFinite {
+                stage: stage.to_owned(),
+                step,
+                what: "the gradient",
+                rows: format!("{rows:?}"),
+            },
+            Self::NoGradient(names) => TrainError::NoGradient { stage: stage.to_owned(), names },
+        }
+    }
+}
+
+struct Norms<'a> {
+    gradients: &'a GradientsParams,
+    path: Vec<String>,
+    sum: f64,
+    without: Vec<String>,
+}
+
+impl ModuleVisitor for Norms<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !param.val().is_require_grad() {
+            return;
+        }
+        let squares = self.gradients.get::<D>(param.id).map(|g| sum_of_squares(&g));
+        if squares.is_none_or(|s| s == 0.0) {
+            self.without.push(self.path.join("."));
+        }
+        self.sum += squares.unwrap_or(0.0);
+    }
+}
+
+struct Update<'a> {
+    optimiser: &'a mut AdamW,
+    gradients: GradientsParams,
+    step: AdamWStep,
+}
+
+impl ModuleMapper for Update<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let Some(gradient) = self.gradients.remove::<D>(id) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let tracked = tensor.is_require_grad();
+        let size = tensor.shape().num_elements();
+        let moments = self.optimiser.moments.entry(id).or_insert_with(|| Moments {
+            first: vec![0.0; size],
+            second: vec![0.0; size],
+        });
+        let mut step = self.step;
+        if D < 2 {
+            step.weight_decay = 0.0;
+        }
+        let updated = adamw(tensor.without_autodiff(), gradient.without_autodiff(), moments, &step);
+        let updated = updated.autodiff().set_require_grad(tracked);
+        Param::from_mapped_value(id, updated, mapper)
+    }
+}
+
+#[derive(Default)]
+struct Names {
+    path: Vec<String>,
+    found: Vec<(String, ParamId)>,
+}
+
+impl ModuleVisitor for Names {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push((self.path.join("."), param.id));
+    }
+}
