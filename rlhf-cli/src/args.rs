@@ -89,7 +89,9 @@ pub(crate) struct FolderArgs {
 impl FolderArgs {
     /// The folder, `runs/COMMAND` where none was named.
     pub(crate) fn dir(&self, command: &str) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(command))
+        self.out
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("runs").join(command))
     }
 }
 

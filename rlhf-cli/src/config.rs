@@ -5,7 +5,7 @@ mod presets;
 mod problem;
 
 pub(crate) use layers::Layer;
-pub(crate) use presets::{PRESETS, preset};
+pub(crate) use presets::preset;
 pub(crate) use problem::{Problem, refuse};
 
 use crate::args::CommonArgs;
@@ -19,8 +19,9 @@ use rlhf_world::WorldConfig;
 use serde::{Deserialize, Serialize};
 
 /// The sections that `config show` takes one at a time; `run` is all of them.
-pub(crate) const SECTIONS: [&str; 8] =
-    ["pretrain", "sft", "collect", "reward", "ppo", "eval", "model", "world"];
+pub(crate) const SECTIONS: [&str; 8] = [
+    "pretrain", "sft", "collect", "reward", "ppo", "eval", "model", "world",
+];
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +55,10 @@ impl Default for Config {
             seed: 1,
             device: "flex".into(),
             model: ModelSection::default(),
-            world: WorldConfig { seed: 0, ..WorldConfig::default() },
+            world: WorldConfig {
+                seed: 0,
+                ..WorldConfig::default()
+            },
             pretrain: PretrainConfig::default(),
             sft: SftConfig::default(),
             collect: CollectConfig::default(),
@@ -135,7 +139,12 @@ pub(crate) struct EvalSection {
 
 impl Default for EvalSection {
     fn default() -> Self {
-        Self { samples: 4, temperature: 1.0, max_new_tokens: 40, batch_size: 128 }
+        Self {
+            samples: 4,
+            temperature: 1.0,
+            max_new_tokens: 40,
+            batch_size: 128,
+        }
     }
 }
 
@@ -165,7 +174,12 @@ impl Config {
     /// All unknown keys and unusable values of all layers at once.
     pub(crate) fn from_layers(layers: &[Layer]) -> Result<Self, CliError> {
         let defaults = layers::table_of(&Self::default())?;
-        refuse(layers.iter().flat_map(|layer| layer.problems(&defaults)).collect())?;
+        refuse(
+            layers
+                .iter()
+                .flat_map(|layer| layer.problems(&defaults))
+                .collect(),
+        )?;
         let mut merged = defaults;
         for layer in layers {
             layers::merge(&mut merged, &layer.table);
@@ -182,9 +196,17 @@ impl Config {
             self.reward.validate(),
             self.ppo.validate(),
         ];
-        let stages = stages.into_iter().filter_map(Result::err).map(|e| e.to_string());
+        let stages = stages
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|e| e.to_string());
         let world = self.world.validate().err().map(|e| e.to_string());
-        let model = self.model.model_config().validate().err().map(|e| format!("[model] {e}"));
+        let model = self
+            .model
+            .model_config()
+            .validate()
+            .err()
+            .map(|e| format!("[model] {e}"));
         let at_least_one = [
             ("collect.prompts", self.collect.prompts),
             ("collect.samples", self.collect.samples),
@@ -200,7 +222,9 @@ impl Config {
             ("collect.temperature", self.collect.temperature),
             ("eval.temperature", self.eval.temperature),
         ];
-        let cold = temperatures.into_iter().filter(|(_, t)| !(t.is_finite() && *t >= 0.0));
+        let cold = temperatures
+            .into_iter()
+            .filter(|(_, t)| !(t.is_finite() && *t >= 0.0));
         let cold = cold.map(|(key, t)| format!("{key}: is {t}, must be 0 (greedy) or above"));
         let context = self.model.context_length;
         let too_long = (self.pretrain.sequence_length > context).then(|| {
@@ -210,7 +234,12 @@ impl Config {
                 self.pretrain.sequence_length
             )
         });
-        let all = stages.chain(world).chain(model).chain(zeros).chain(cold).chain(too_long);
+        let all = stages
+            .chain(world)
+            .chain(model)
+            .chain(zeros)
+            .chain(cold)
+            .chain(too_long);
         all.map(Problem::new).collect()
     }
 
@@ -274,8 +303,9 @@ impl Config {
 }
 
 fn text_of(value: &impl Serialize) -> Result<String, CliError> {
-    toml::to_string_pretty(value)
-        .map_err(|e| CliError::usage(format!("configuration: {e}")).hint("TOML's whole numbers end at 2^63 − 1"))
+    toml::to_string_pretty(value).map_err(|e| {
+        CliError::usage(format!("configuration: {e}")).hint("TOML's whole numbers end at 2^63 − 1")
+    })
 }
 
 #[cfg(test)]

@@ -68,30 +68,35 @@ impl DecodingArgs {
     ) -> Result<SamplingConfig, CliError> {
         let recommended = Recommended::read(&dir.join("generation_config.json"))?;
         let default = SamplingConfig::default();
-        let max_new_tokens =
-            self.max_new_tokens.or(recommended.max_new_tokens).unwrap_or(default.max_new_tokens);
+        let max_new_tokens = self
+            .max_new_tokens
+            .or(recommended.max_new_tokens)
+            .unwrap_or(default.max_new_tokens);
         let mut config = if self.greedy {
             SamplingConfig::greedy(max_new_tokens)
         } else {
+            // A folder that recommends greedy decoding means none of its filters.
             let sampled = recommended.do_sample != Some(false);
-            let of_file = |value: Option<f64>| value.filter(|_| sampled);
             let cold = if sampled { default.temperature } else { 0.0 };
-            let temperature = self.temperature.or(of_file(recommended.temperature));
-            let top_k = self.top_k.or(recommended.top_k.filter(|_| sampled));
-            let top_p = self.top_p.or(of_file(recommended.top_p));
-            let min_p = self.min_p.or(of_file(recommended.min_p));
-            let penalty = self.repetition_penalty.or(recommended.repetition_penalty);
+            let choose = |typed: Option<f64>, of_folder: Option<f64>, otherwise: f64| {
+                let of_folder = of_folder.filter(|_| sampled);
+                typed.or(of_folder).unwrap_or(otherwise)
+            };
+            let top_k = recommended.top_k.filter(|_| sampled);
+            let penalty = recommended.repetition_penalty;
+            let penalty = self.repetition_penalty.or(penalty);
             SamplingConfig {
                 max_new_tokens,
-                temperature: temperature.unwrap_or(cold),
-                top_k: top_k.unwrap_or(default.top_k),
-                top_p: top_p.unwrap_or(default.top_p),
-                min_p: min_p.unwrap_or(default.min_p),
+                temperature: choose(self.temperature, recommended.temperature, cold),
+                top_k: self.top_k.or(top_k).unwrap_or(default.top_k),
+                top_p: choose(self.top_p, recommended.top_p, default.top_p),
+                min_p: choose(self.min_p, recommended.min_p, default.min_p),
                 repetition_penalty: penalty.unwrap_or(default.repetition_penalty),
                 ..default
             }
         };
-        (config.stop_ids, config.extra_stop_ids) = end_tokens(recommended.eos_token_id, policy, chat);
+        (config.stop_ids, config.extra_stop_ids) =
+            end_tokens(recommended.eos_token_id, policy, chat);
         config.validate()?;
         Ok(config)
     }
@@ -109,7 +114,10 @@ fn end_tokens(recommended: Option<Ids>, policy: &Policy, chat: bool) -> (Vec<u32
         listed.extend(policy.tokenizer.eos_id());
     }
     let of_turn = [policy.tokenizer.end_of_turn_id(), policy.tokenizer.eos_id()];
-    let more = of_turn.into_iter().flatten().filter(|id| chat && !listed.contains(id));
+    let more = of_turn
+        .into_iter()
+        .flatten()
+        .filter(|id| chat && !listed.contains(id));
     let more = more.collect();
     (listed, more)
 }

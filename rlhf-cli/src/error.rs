@@ -46,7 +46,11 @@ pub(crate) struct CliError {
 
 impl CliError {
     fn new(code: ExitKind, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hints: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// The caller's mistake.
@@ -119,7 +123,9 @@ impl fmt::Display for CliError {
         if self.hints.is_empty() {
             write!(f, "\nhint: {fallback}")?;
         }
-        self.hints.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+        self.hints
+            .iter()
+            .try_for_each(|hint| write!(f, "\nhint: {hint}"))
     }
 }
 
@@ -155,8 +161,10 @@ impl From<ModelError> for CliError {
             ModelError::Prompt { .. } | ModelError::Sampling { .. } => {
                 Self::usage(message).hint("shorten the prompt or change the named option")
             }
-            _ => Self::usage(message).hint("a model folder holds config.json, model.safetensors \
-                                            and tokenizer.json that belong together"),
+            _ => Self::usage(message).hint(
+                "a model folder holds config.json, model.safetensors \
+                                            and tokenizer.json that belong together",
+            ),
         }
     }
 }
@@ -165,10 +173,12 @@ impl From<TrainError> for CliError {
     fn from(e: TrainError) -> Self {
         let message = e.to_string();
         match e {
-            TrainError::NotFinite { stage, .. } => Self::failure(message)
-                .hint(format!("try `--set {stage}.learning_rate=` with a third of its value")),
-            TrainError::Config { key, .. } => Self::usage(message)
-                .hint(format!("set it with `--set {key}=VALUE` or in a file given to --config")),
+            TrainError::NotFinite { stage, .. } => Self::failure(message).hint(format!(
+                "try `--set {stage}.learning_rate=` with a third of its value"
+            )),
+            TrainError::Config { key, .. } => Self::usage(message).hint(format!(
+                "set it with `--set {key}=VALUE` or in a file given to --config"
+            )),
             TrainError::NoData { .. } => {
                 Self::usage(message).hint("`rlhf data check FILE` shows what a file holds")
             }
@@ -248,15 +258,23 @@ mod tests {
     #[test]
     fn every_error_ends_in_a_hint_and_has_the_code_of_its_cause() {
         let train = |e: TrainError| CliError::from(e);
-        let nan =
-            TrainError::NotFinite { stage: "sft".into(), step: 3, what: "loss", rows: "1".into() };
+        let nan = TrainError::NotFinite {
+            stage: "sft".into(),
+            step: 3,
+            what: "loss",
+            rows: "1".into(),
+        };
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let absent = io::Error::from(io::ErrorKind::NotFound);
         let cases = [
             (train(nan), 1, "sft.learning_rate"),
             (train(TrainError::io(Path::new("a"), full)), 1, "room"),
             (train(TrainError::io(Path::new("a"), absent)), 2, "path"),
-            (train(TrainError::config("ppo.steps", "is bad")), 2, "--set ppo.steps="),
+            (
+                train(TrainError::config("ppo.steps", "is bad")),
+                2,
+                "--set ppo.steps=",
+            ),
             (CliError::usage("x"), 2, "--help"),
             (CliError::failure("x"), 1, "continues"),
             (CliError::interrupted("x", "go on"), 130, "go on"),

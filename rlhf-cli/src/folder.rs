@@ -42,7 +42,11 @@ impl RunFolder {
         }
         fs::create_dir_all(dir).map_err(|e| CliError::io(dir, &e))?;
         let record = RunRecord::read(&dir.join("run.json"))?;
-        let folder = Self { root: dir.to_owned(), alone: false, record };
+        let folder = Self {
+            root: dir.to_owned(),
+            alone: false,
+            record,
+        };
         // Shows at once, not after an hour of work, whether the folder can be written.
         folder.save()?;
         Ok(folder)
@@ -53,7 +57,10 @@ impl RunFolder {
     /// # Errors
     /// As [`Self::open`].
     pub(crate) fn open_stage(dir: &Path, fresh: bool) -> Result<Self, CliError> {
-        Ok(Self { alone: true, ..Self::open(dir, fresh)? })
+        Ok(Self {
+            alone: true,
+            ..Self::open(dir, fresh)?
+        })
     }
 
     /// Notes settings, device and seed, in `config.toml` and `run.json`.
@@ -79,12 +86,17 @@ impl RunFolder {
 
     /// A stage's folder; it need not exist.
     pub(crate) fn stage_dir(&self, stage: &str) -> PathBuf {
-        if self.alone { self.root.clone() } else { self.root.join(stage) }
+        if self.alone {
+            self.root.clone()
+        } else {
+            self.root.join(stage)
+        }
     }
 
     /// Where a stage leaves its model: `reward/` for the reward model, `model/` for others.
     pub(crate) fn model_dir(&self, stage: &str) -> PathBuf {
-        self.stage_dir(stage).join(if stage == "reward" { "reward" } else { "model" })
+        self.stage_dir(stage)
+            .join(if stage == "reward" { "reward" } else { "model" })
     }
 
     /// What has been done here.
@@ -99,7 +111,9 @@ impl RunFolder {
     /// If it can't be read, or `run.json` can't be written.
     pub(crate) fn add_input(&mut self, path: &Path) -> Result<String, CliError> {
         let hash = sha256_of(path)?;
-        self.record.inputs.insert(path.display().to_string(), hash.clone());
+        self.record
+            .inputs
+            .insert(path.display().to_string(), hash.clone());
         self.save()?;
         Ok(hash)
     }
@@ -133,7 +147,8 @@ impl RunFolder {
         fingerprint: &str,
         (seconds, finished): (f64, bool),
     ) -> Result<(), CliError> {
-        self.record.note_stage(stage, fingerprint, seconds, finished);
+        self.record
+            .note_stage(stage, fingerprint, seconds, finished);
         self.save()
     }
 
@@ -169,7 +184,11 @@ impl RunFolder {
     /// The step of a stage's newest checkpoint; 0 if there is none.
     pub(crate) fn checkpoint_step(&self, stage: &str) -> u64 {
         let entries = fs::read_dir(self.stage_dir(stage).join("checkpoints"));
-        let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let names = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name());
         let steps = names.filter_map(|n| n.to_str()?.strip_prefix("step-")?.parse().ok());
         steps.max().unwrap_or(0)
     }
@@ -183,19 +202,28 @@ impl RunFolder {
 }
 
 fn move_aside(dir: &Path) -> Result<(), CliError> {
-    if !dir.exists() {
+    let io = |e| CliError::io(dir, &e);
+    if !dir.exists() || dir.is_dir() && fs::read_dir(dir).map_err(io)?.next().is_none() {
         return Ok(());
     }
-    let io = |e| CliError::io(dir, &e);
-    let dir = fs::canonicalize(dir).map_err(io)?;
-    let name = dir.file_name().map(|n| n.to_string_lossy().into_owned());
-    let Some(name) = name else {
-        let message = format!("{}: can't be moved aside", dir.display());
+    let path = fs::canonicalize(dir).map_err(io)?;
+    let here = std::env::current_dir()
+        .and_then(fs::canonicalize)
+        .map_err(io)?;
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let Some(name) = name.filter(|_| !here.starts_with(&path)) else {
+        let message = format!(
+            "{}: --fresh can't move the current folder aside",
+            dir.display()
+        );
         return Err(CliError::usage(message).hint("choose another --out"));
     };
-    let free = (1_u32..).map(|n| dir.with_file_name(format!("{name}.old-{n}")));
-    let free = free.into_iter().find(|path| !path.exists());
-    fs::rename(&dir, free.unwrap_or_default()).map_err(io)
+    let old = |n: u32| path.with_file_name(format!("{name}.old-{n}"));
+    let mut n = 1;
+    while old(n).exists() {
+        n += 1;
+    }
+    fs::rename(&path, old(n)).map_err(io)
 }
 
 #[cfg(test)]

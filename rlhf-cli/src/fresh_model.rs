@@ -19,7 +19,10 @@ const TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
 ///
 /// # Errors
 /// If the texts can't give a vocabulary of that size.
-pub(crate) fn train_tokenizer(texts: &[&str], vocab_size: usize) -> Result<ChatTokenizer, CliError> {
+pub(crate) fn train_tokenizer(
+    texts: &[&str],
+    vocab_size: usize,
+) -> Result<ChatTokenizer, CliError> {
     let special: Vec<&str> = [PAD, BOS, EOS].into_iter().chain(HEADERS).collect();
     let tokenizer = Tokenizer::train_bpe(texts.iter().copied(), vocab_size, &special)?;
     let tokens = SpecialTokens {

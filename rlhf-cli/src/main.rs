@@ -26,8 +26,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // A panic is a defect of ours: its message stands on stderr by then.
     let outcome = std::panic::catch_unwind(|| dispatch(&cli)).unwrap_or_else(|_| {
-        Err(CliError::failure("the program met a defect of its own; the message above says where")
-            .hint("please report it together with the command and its input"))
+        Err(
+            CliError::failure("the program met a defect of its own; the message above says where")
+                .hint("please report it together with the command and its input"),
+        )
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

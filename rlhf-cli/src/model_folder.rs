@@ -39,7 +39,11 @@ pub(crate) fn load_policy(dir: &Path, device: &Device) -> Result<Policy, CliErro
     refuse_no_folder("--model", dir)?;
     let (model, config) = load_model(dir, device).map_err(|e| in_folder(dir, e))?;
     let tokenizer = load_tokenizer(dir, config.vocab_size)?;
-    Ok(Policy { model, config, tokenizer })
+    Ok(Policy {
+        model,
+        config,
+        tokenizer,
+    })
 }
 
 /// Reads a reward model's folder.
@@ -105,7 +109,10 @@ fn in_folder(dir: &Path, error: impl Into<CliError>) -> CliError {
     if !error.message.contains(&name) {
         error.message = format!("{name}: {}", error.message);
     }
-    CliError { code: crate::error::ExitKind::Usage, ..error }
+    CliError {
+        code: crate::error::ExitKind::Usage,
+        ..error
+    }
 }
 
 fn load_tokenizer(dir: &Path, vocab_size: usize) -> Result<ChatTokenizer, CliError> {

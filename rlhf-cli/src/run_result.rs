@@ -104,13 +104,21 @@ pub(crate) fn compare(
     Ok(Compared {
         result,
         samples: samples(&prompts, &three),
-        lengths: ["GPT", "SFT", "PPO"].into_iter().map(str::to_owned).zip(three.map(lengths)).collect(),
+        lengths: ["GPT", "SFT", "PPO"]
+            .into_iter()
+            .map(str::to_owned)
+            .zip(three.map(lengths))
+            .collect(),
     })
 }
 
 fn per_model<T>(asked: [&Asked; 3], of: impl Fn(&Asked) -> T) -> PerModel<T> {
     let [gpt, sft, ppo] = asked;
-    PerModel { gpt: of(gpt), sft: of(sft), ppo: of(ppo) }
+    PerModel {
+        gpt: of(gpt),
+        sft: of(sft),
+        ppo: of(ppo),
+    }
 }
 
 fn asked(
@@ -121,14 +129,27 @@ fn asked(
     label: &str,
 ) -> Result<Asked, CliError> {
     let config = &session.config.eval;
-    let drawing = Drawing { temperature: config.temperature, samples: config.samples };
-    let greedy = Drawing { temperature: 0.0, samples: 1 };
+    let drawing = Drawing {
+        temperature: config.temperature,
+        samples: config.samples,
+    };
+    let greedy = Drawing {
+        temperature: 0.0,
+        samples: 1,
+    };
     let answers = ask(session, policy, of_world, (asking, drawing), label)?;
-    let of_greedy = ask(session, policy, of_world, (asking, greedy), &format!("{label} greedy"))?;
+    let of_greedy = ask(
+        session,
+        policy,
+        of_world,
+        (asking, greedy),
+        &format!("{label} greedy"),
+    )?;
     let world = of_world.0;
     let documents = world.config().documents;
-    let texts: Vec<String> =
-        (documents..documents + HELD_OUT_DOCUMENTS).map(|i| world.document(i).text).collect();
+    let texts: Vec<String> = (documents..documents + HELD_OUT_DOCUMENTS)
+        .map(|i| world.document(i).text)
+        .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let read = document_logprobs(policy, &texts, session)?;
     let found = findings(&answers)?;
@@ -160,11 +181,24 @@ fn best_sft(
     (dir, at_one): (&PathBuf, &Asked),
 ) -> Result<(Vec<Answered>, String), CliError> {
     let samples = session.config.eval.samples;
-    let cooler = Drawing { temperature: 0.7, samples };
+    let cooler = Drawing {
+        temperature: 0.7,
+        samples,
+    };
     let policy = load_policy(dir, &session.device)?;
     let label = "eval sft, cooler";
-    let cool = ask(session, &policy, (world, prompts), (Asking::Chat, cooler), label)?;
-    let at_one_name = Drawing { temperature: session.config.eval.temperature, samples }.name();
+    let cool = ask(
+        session,
+        &policy,
+        (world, prompts),
+        (Asking::Chat, cooler),
+        label,
+    )?;
+    let at_one_name = Drawing {
+        temperature: session.config.eval.temperature,
+        samples,
+    }
+    .name();
     let greedy_name = "greedy".to_owned();
     let all = [
         (at_one.answers.clone(), at_one_name),
@@ -175,7 +209,9 @@ fn best_sft(
         let sum: f64 = answers.iter().map(|a| f64::from(a.assessment.gold)).sum();
         sum / answers.len().max(1) as f64
     };
-    let best = all.into_iter().max_by(|a, b| gold(&a.0).total_cmp(&gold(&b.0)));
+    let best = all
+        .into_iter()
+        .max_by(|a, b| gold(&a.0).total_cmp(&gold(&b.0)));
     best.ok_or_else(|| CliError::failure("there is no decoding to compare with"))
 }
 
@@ -243,7 +279,12 @@ fn samples(prompts: &[Prompt], asked: &[&Asked; 3]) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (i, prompt) in prompts.iter().enumerate() {
         let task = prompt.row.get("task").cloned().unwrap_or_default();
-        let of = |name: &str| task.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let of = |name: &str| {
+            task.get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let kind = match of("entity").as_str() {
             "Australia" => format!("Australia {}", of("relation")),
             _ => format!("{} {}", of("family"), of("relation")),
@@ -295,7 +336,10 @@ pub(crate) fn write_report(
     let record = folder.record();
     let order = ["pretrain", "sft", "collect", "reward", "ppo", "eval"];
     let stages = order.into_iter().filter_map(|name| {
-        record.stages.get(name).map(|stage| (name.to_owned(), stage.seconds))
+        record
+            .stages
+            .get(name)
+            .map(|stage| (name.to_owned(), stage.seconds))
     });
     let mut data = ReportData::new("From text to an aligned model", compared.result.clone());
     data.curves = curves(folder)?;
@@ -312,17 +356,25 @@ pub(crate) fn write_report(
     for (name, version) in &record.versions {
         data.environment.push((name.clone(), version.clone()));
     }
-    Ok(rlhf_eval::write_report(&folder.root().join("report.html"), &data)?)
+    Ok(rlhf_eval::write_report(
+        &folder.root().join("report.html"),
+        &data,
+    )?)
 }
 
 /// Learning curves and reward against KL, from `metrics.jsonl`.
 fn curves(folder: &RunFolder) -> Result<Vec<Curve>, CliError> {
     let path = folder.root().join("metrics.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|e| CliError::io(&path, &e))?;
-    let rows: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let rows: Vec<Value> = text
+        .lines()
+        .filter_map(|l| serde_json::from_str(l).ok())
+        .collect();
     let points = |stage: &str, x: &str, y: &str| -> Vec<(f64, f64)> {
         let of_stage = rows.iter().filter(|row| row["stage"] == stage);
-        of_stage.filter_map(|row| Some((row[x].as_f64()?, row[y].as_f64()?))).collect()
+        of_stage
+            .filter_map(|row| Some((row[x].as_f64()?, row[y].as_f64()?)))
+            .collect()
     };
     let curve = |chart: &str, name: &str, labels: (&str, &str), points| Curve {
         chart: chart.to_owned(),
@@ -334,12 +386,42 @@ fn curves(folder: &RunFolder) -> Result<Vec<Curve>, CliError> {
     let loss = ("update", "loss, nats a token");
     let pair = ("update", "loss, nats a pair");
     Ok(vec![
-        curve("Pre-training", "training", loss, points("pretrain", "step", "loss")),
-        curve("Fine-tuning", "training", loss, points("sft", "step", "loss")),
-        curve("Fine-tuning", "held out", loss, points("sft", "step", "eval_loss")),
-        curve("Reward model", "training", pair, points("reward", "step", "loss")),
-        curve("Reward model", "held out", pair, points("reward", "step", "eval_loss")),
-        curve("PPO", "score", ("update", "mean score"), points("ppo", "step", "score")),
+        curve(
+            "Pre-training",
+            "training",
+            loss,
+            points("pretrain", "step", "loss"),
+        ),
+        curve(
+            "Fine-tuning",
+            "training",
+            loss,
+            points("sft", "step", "loss"),
+        ),
+        curve(
+            "Fine-tuning",
+            "held out",
+            loss,
+            points("sft", "step", "eval_loss"),
+        ),
+        curve(
+            "Reward model",
+            "training",
+            pair,
+            points("reward", "step", "loss"),
+        ),
+        curve(
+            "Reward model",
+            "held out",
+            pair,
+            points("reward", "step", "eval_loss"),
+        ),
+        curve(
+            "PPO",
+            "score",
+            ("update", "mean score"),
+            points("ppo", "step", "score"),
+        ),
         curve(
             "Reward against KL",
             "PPO",

@@ -45,7 +45,13 @@ impl Session {
         let config = Config::from_args(args)?;
         let device = rlhf_model::device::parse_device(&config.device)?;
         let interrupted = Arc::new(AtomicBool::new(false));
-        Ok(Self { config, device, json: args.json, quiet: args.quiet, interrupted })
+        Ok(Self {
+            config,
+            device,
+            json: args.json,
+            quiet: args.quiet,
+            interrupted,
+        })
     }
 
     /// What a recipe of a stage gets.

@@ -85,7 +85,10 @@ pub(crate) fn ask(
         let completions = generator.generate(&requests, &sampling)?;
         for (r, completion) in completions.into_iter().enumerate() {
             let i = r / drawing.samples;
-            let text = policy.tokenizer.tokenizer().decode(&completion.tokens, true)?;
+            let text = policy
+                .tokenizer
+                .tokenizer()
+                .decode(&completion.tokens, true)?;
             let mut row = some[i].row.clone();
             row.insert("finish".into(), completion.finish.as_str().into());
             row.insert("response".into(), text.trim().into());
@@ -96,13 +99,20 @@ pub(crate) fn ask(
                 row,
             };
             let assessment = gold.assess(&answer_of(&row))?;
-            answered.push(Answered { prompt: part * at_once + i, row, assessment });
+            answered.push(Answered {
+                prompt: part * at_once + i,
+                row,
+                assessment,
+            });
         }
         let done = (part * at_once + some.len()) as u64;
         progress.advance(label, done, prompts.len() as u64);
         if session.is_interrupted() {
             let what = format!("{label}: stopped after {done} of {} prompts", prompts.len());
-            return Err(CliError::interrupted(what, "run the same command again to go on"));
+            return Err(CliError::interrupted(
+                what,
+                "run the same command again to go on",
+            ));
         }
     }
     Ok(answered)
@@ -130,10 +140,16 @@ fn sampling(
     asking: Asking,
 ) -> SamplingConfig {
     let tokenizer = policy.tokenizer.tokenizer();
-    let ends_line = |id: &u32| tokenizer.token_bytes(*id).is_some_and(|b| b.first() == Some(&b'\n'));
+    let ends_line = |id: &u32| {
+        tokenizer
+            .token_bytes(*id)
+            .is_some_and(|b| b.first() == Some(&b'\n'))
+    };
     let line_ends = match asking {
         Asking::Chat => Vec::new(),
-        Asking::Base => (0..tokenizer.vocab_size() as u32).filter(ends_line).collect(),
+        Asking::Base => (0..tokenizer.vocab_size() as u32)
+            .filter(ends_line)
+            .collect(),
     };
     SamplingConfig {
         max_new_tokens,
@@ -163,7 +179,10 @@ pub(crate) struct Findings {
 
 /// The text of a field of a prompt's row.
 fn field<'a>(row: &'a Response, name: &str) -> &'a str {
-    row.row.get(name).and_then(Value::as_str).unwrap_or_default()
+    row.row
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn task_field<'a>(row: &'a Response, name: &str) -> Option<&'a str> {
@@ -174,7 +193,11 @@ fn task_field<'a>(row: &'a Response, name: &str) -> Option<&'a str> {
 pub(crate) fn cluster(row: &Response) -> String {
     match task_field(row, "entity") {
         Some(entity) => entity.to_owned(),
-        None => row.row.get("task").map(Value::to_string).unwrap_or_default(),
+        None => row
+            .row
+            .get("task")
+            .map(Value::to_string)
+            .unwrap_or_default(),
     }
 }
 
@@ -184,7 +207,10 @@ pub(crate) fn by_cluster(
     answered: &[Answered],
     of: impl Fn(&Answered) -> Option<f64>,
 ) -> Vec<(String, f64)> {
-    answered.iter().filter_map(|a| Some((cluster(&a.row), of(a)?))).collect()
+    answered
+        .iter()
+        .filter_map(|a| Some((cluster(&a.row), of(a)?)))
+        .collect()
 }
 
 fn share(of: bool) -> f64 {
@@ -228,8 +254,10 @@ pub(crate) fn findings(answered: &[Answered]) -> Result<Findings, CliError> {
         let truth = a.assessment.truth?;
         (field(&a.row, "suite") == "uncontested").then(|| share(truth == TruthShare::True))
     });
-    let mut families: Vec<&str> =
-        answered.iter().filter_map(|a| task_field(&a.row, "family")).collect();
+    let mut families: Vec<&str> = answered
+        .iter()
+        .filter_map(|a| task_field(&a.row, "family"))
+        .collect();
     families.sort_unstable();
     families.dedup();
     let followed = families.into_iter().filter_map(|family| {
@@ -242,13 +270,22 @@ pub(crate) fn findings(answered: &[Answered]) -> Result<Findings, CliError> {
     Ok(Findings {
         figures: ModelFigures {
             truthfulness: mean(&truth_by_entity(answered), "truth")?,
-            toxicity: mean(&by_cluster(answered, |a| Some(share(a.assessment.toxic))), "toxicity")?,
+            toxicity: mean(
+                &by_cluster(answered, |a| Some(share(a.assessment.toxic))),
+                "toxicity",
+            )?,
             instruction_following: mean(&followed_by_task(answered), "instructions")?,
         },
         shares,
         uncontested: mean(&uncontested, "uncontested")?,
-        finished: mean(&by_cluster(answered, |a| Some(share(a.assessment.finished))), "all")?,
-        gold: mean(&by_cluster(answered, |a| Some(f64::from(a.assessment.gold))), "all")?,
+        finished: mean(
+            &by_cluster(answered, |a| Some(share(a.assessment.finished))),
+            "all",
+        )?,
+        gold: mean(
+            &by_cluster(answered, |a| Some(f64::from(a.assessment.gold))),
+            "all",
+        )?,
         followed: followed.collect(),
     })
 }

@@ -63,10 +63,16 @@ pub(crate) const PROMPT_FIELDS: [&str; 4] = ["prompt", "instruction", "conversat
 pub(crate) fn of_row(row: &Map<String, Value>) -> Option<Format> {
     let has = |field: &str| row.contains_key(field);
     let has_prompt = || PROMPT_FIELDS.iter().any(|field| has(field));
+    // What `generate` writes keeps the fields of the row that held the prompt.
+    let pair = has("chosen") || has("rejected");
+    let generated = has("tokens") || has("finish") || !(has("instruction") || pair);
+    if has("response") && generated && (has_prompt() || pair) {
+        return Some(Format::Response);
+    }
     if has("chosen_response") || has("rejected_response") {
         return Some(Format::Preference);
     }
-    if has("chosen") || has("rejected") {
+    if pair {
         let text = |field: &str| row.get(field).is_some_and(Value::is_string);
         let transcripts = !has_prompt() && (text("chosen") || text("rejected"));
         return Some(if transcripts {
@@ -74,10 +80,6 @@ pub(crate) fn of_row(row: &Map<String, Value>) -> Option<Format> {
         } else {
             Format::Preference
         });
-    }
-    let generated = has("tokens") || has("finish") || !has("instruction");
-    if has("response") && has_prompt() && generated {
-        return Some(Format::Response);
     }
     if has("instruction") && (has("output") || has("response")) {
         return Some(Format::Instruction);

@@ -3,6 +3,7 @@
 use crate::byte_alphabet::char_to_byte;
 use crate::error::DataError;
 use crate::special::{SpecialMatcher, SpecialToken};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
@@ -55,6 +56,11 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] if it is not such a file.
     pub fn from_bytes(json: &[u8]) -> Result<Self, DataError> {
+        // The library panics at some places if it isn't JSON at all.
+        let valid: Result<IgnoredAny, _> = serde_json::from_slice(json);
+        valid.map_err(|e| DataError::Tokenizer {
+            reason: format!("not JSON: {e}"),
+        })?;
         let mut literal = tokenizers::Tokenizer::from_bytes(json).map_err(unusable)?;
         literal.with_truncation(None).map_err(unusable)?;
         literal.with_padding(None);

@@ -1,6 +1,12 @@
 //! Tokenizers and chat templates of six model families against the figures that transformers
 //! gives (tests/data, parts of the project's reference figures).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+
 use rlhf_data::{ChatTokenizer, DataError, Message, SpanRole, TokenSequence};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

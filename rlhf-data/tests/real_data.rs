@@ -1,5 +1,11 @@
 //! Real data sets, read from the folder that `RLHF_REAL_DATA` names; skipped where it is unset.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+
 use rlhf_data::{
     Format, OnBadRow, Role, Row, Tokenizer, check_file, load_conversations, load_preferences,
     load_prompts, load_texts, read_file,

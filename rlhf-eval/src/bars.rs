@@ -10,26 +10,28 @@ use crate::figure::Figure;
 use crate::palette::{AXIS, GRID, ON_BAR, SERIES, SHARES, TEXT};
 
 const WIDTH: i32 = 1240;
-/// Where the rows' names end and the scale starts.
-const LEFT: i32 = 300;
-const RIGHT: i32 = WIDTH - 60;
+const RIGHT: i32 = WIDTH - 40;
+/// Width of a Latin letter on average.
+const LETTER: i32 = 21;
+/// Most letters of a row's name that are shown.
+const NAME: usize = 16;
 const ROW: i32 = 92;
 /// Half the thickness of a bar.
 const HALF: i32 = 26;
 /// Below the rows: the scale's numbers.
-const FOOT: i32 = 76;
+const FOOT: i32 = 84;
 
-/// The horizontal scale of a chart.
+/// The horizontal scale of a chart, from 0.
 struct Scale {
-    low: f64,
     high: f64,
+    left: i32,
     right: i32,
 }
 
 impl Scale {
     fn at(&self, value: f64) -> i32 {
-        let part = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
-        LEFT + (part * f64::from(self.right - LEFT)).round() as i32
+        let part = (value / self.high).clamp(0.0, 1.0);
+        self.left + (part * f64::from(self.right - self.left)).round() as i32
     }
 
     /// Vertical lines with numbers under them.
@@ -50,15 +52,32 @@ fn centre(row: usize) -> i32 {
     ROW * row as i32 + ROW / 2
 }
 
-fn name_rows<'a>(canvas: &Canvas<'_>, names: impl Iterator<Item = &'a str>) -> Drawn {
-    for (row, name) in names.enumerate() {
+fn name_rows(canvas: &Canvas<'_>, left: i32, names: &[&str]) -> Drawn {
+    for (row, name) in names.iter().enumerate() {
         let style = text(TEXT, FONT, HPos::Right, VPos::Center);
-        canvas.draw_text(&shortened(name, 16), &style, (LEFT - 22, centre(row)))?;
+        canvas.draw_text(&shortened(name, NAME), &style, (left - 22, centre(row)))?;
     }
     Ok(())
 }
 
-/// The text cut to a width counted in Latin letters, where characters of East Asia count two.
+/// Where the scale starts, so that the names fit before it.
+fn left_of(names: &[&str]) -> i32 {
+    let letters = names
+        .iter()
+        .map(|name| name.chars().map(width).sum::<usize>().min(NAME));
+    40 + LETTER * letters.max().unwrap_or(0).max(3) as i32
+}
+
+/// Width in Latin letters: characters of East Asia count two.
+fn width(c: char) -> usize {
+    if ('\u{1100}'..='\u{ffdc}').contains(&c) {
+        2
+    } else {
+        1
+    }
+}
+
+/// The text cut to a width counted in Latin letters.
 fn shortened(name: &str, most: usize) -> String {
     let width = |c: char| {
         if ('\u{1100}'..='\u{ffdc}').contains(&c) {
@@ -97,9 +116,10 @@ pub(crate) fn stacked_bars(
     if rows.is_empty() {
         return Ok(None);
     }
+    let names: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
     let scale = Scale {
-        low: 0.0,
         high: 1.0,
+        left: left_of(&names),
         right: RIGHT,
     };
     draw(title, size(rows.len()), |canvas| {
@@ -108,7 +128,7 @@ pub(crate) fn stacked_bars(
             &[0.0, 0.25, 0.5, 0.75, 1.0],
             ROW * rows.len() as i32,
         )?;
-        name_rows(canvas, rows.iter().map(|(name, _)| *name))?;
+        name_rows(canvas, scale.left, &names)?;
         for (row, (_, shares)) in rows.iter().enumerate() {
             let (mut start, y) = (0.0, centre(row));
             for (share, ink) in shares.iter().zip(SHARES) {
@@ -146,31 +166,49 @@ pub(crate) fn intervals(
     if rows.is_empty() {
         return Ok(None);
     }
+    let names: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
+    // Small rates get half the scale, so that their intervals are seen.
+    let small = |x: f64| x <= 0.5;
+    let all_small = rows
+        .iter()
+        .all(|(_, f)| small(f.value) && f.high.is_none_or(small));
+    let small = all_small && reference.is_none();
+    let ticks: &[f64] = match small {
+        true => &[0.0, 0.1, 0.2, 0.3, 0.4, 0.5],
+        false => &[0.0, 0.25, 0.5, 0.75, 1.0],
+    };
+    let high = if small { 0.5 } else { 1.0 };
     let scale = Scale {
-        low: 0.0,
-        high: 1.0,
-        right: RIGHT - 370,
+        high,
+        left: left_of(&names),
+        right: RIGHT - 340,
     };
     draw(title, size(rows.len()), |canvas| {
         let bottom = ROW * rows.len() as i32;
-        scale.draw(canvas, &[0.0, 0.25, 0.5, 0.75, 1.0], bottom)?;
+        scale.draw(canvas, ticks, bottom)?;
         if let Some(x) = reference.map(|r| scale.at(r)) {
             canvas.draw(&PathElement::new(
                 [(x, 0), (x, bottom)],
                 AXIS.rgb().stroke_width(4),
             ))?;
         }
-        name_rows(canvas, rows.iter().map(|(name, _)| *name))?;
+        name_rows(canvas, scale.left, &names)?;
         for (row, (_, figure)) in rows.iter().enumerate() {
-            let (y, colour) = (centre(row), SERIES[row % SERIES.len()].rgb());
+            // Against a reference all rows are comparisons, none is a model with a colour of its own.
+            let series = if reference.is_some() {
+                3
+            } else {
+                row % SERIES.len()
+            };
+            let (y, colour) = (centre(row), SERIES[series].rgb());
             if let (Some(low), Some(high)) = (figure.low, figure.high) {
                 let ends = [(scale.at(low), y), (scale.at(high), y)];
                 canvas.draw(&PathElement::new(ends, colour.stroke_width(8)))?;
             }
             let dot = (scale.at(figure.value), y);
-            canvas.draw(&Circle::new(dot, 14, colour.filled()))?;
+            canvas.draw(&Circle::new(dot, 12, colour.filled()))?;
             let style = text(TEXT, FONT, HPos::Left, VPos::Center);
-            canvas.draw_text(&figure.text(2), &style, (scale.right + 40, y))?;
+            canvas.draw_text(&figure.text(2), &style, (scale.right + 28, y))?;
         }
         Ok(())
     })
@@ -199,14 +237,15 @@ pub(crate) fn lengths(title: &str, rows: &[(&str, &[u32])]) -> Result<Option<Str
     };
     let ticks = ticks_to(top);
     let high = ticks.last().copied().unwrap_or(1.0);
+    let names: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
     let scale = Scale {
-        low: 0.0,
         high,
-        right: RIGHT - 200,
+        left: left_of(&names),
+        right: RIGHT - 240,
     };
     draw(title, size(rows.len()), |canvas| {
         scale.draw(canvas, &ticks, ROW * rows.len() as i32)?;
-        name_rows(canvas, rows.iter().map(|(name, _)| *name))?;
+        name_rows(canvas, scale.left, &names)?;
         for (row, lengths) in sorted.iter().enumerate() {
             let at = |p| quantile(lengths, p).map(|v| (scale.at(v), centre(row)));
             let colour = SERIES[row % SERIES.len()].rgb();
@@ -219,8 +258,8 @@ pub(crate) fn lengths(title: &str, rows: &[(&str, &[u32])]) -> Result<Option<Str
             if let (Some(middle), Some(median)) = (at(0.5), quantile(lengths, 0.5)) {
                 canvas.draw(&Circle::new(middle, 14, colour.filled()))?;
                 let style = text(TEXT, FONT, HPos::Left, VPos::Center);
-                let label = format!("median {median:.0}");
-                canvas.draw_text(&label, &style, (scale.right + 30, centre(row)))?;
+                let label = format!("median {median}");
+                canvas.draw_text(&label, &style, (scale.right + 36, centre(row)))?;
             }
         }
         Ok(())
@@ -256,7 +295,7 @@ mod tests {
         assert!(svg.contains(">\n20%\n<") && svg.contains("70%"), "{svg}");
         assert!(!svg.contains("4%"), "{svg}");
         assert!(
-            svg.contains(&format!("width=\"{}\"", RIGHT - LEFT)),
+            svg.contains(&format!("width=\"{}\"", RIGHT - left_of(&["GPT", "PPO"]))),
             "{svg}"
         );
         assert_eq!(stacked_bars("truth", &[]).unwrap(), None);

@@ -19,7 +19,7 @@ pub(crate) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// Size of texts on the canvas.
-pub(crate) const FONT: u32 = 34;
+pub(crate) const FONT: u32 = 40;
 /// Points that a curve keeps at most.
 const MOST_POINTS: usize = 400;
 /// Curves with more points than this are shown smoothed over the raw points.
@@ -79,19 +79,22 @@ pub(crate) fn text(ink: Ink, size: u32, h: HPos, v: VPos) -> TextStyle<'static> 
 pub fn line_chart(curves: &[&Curve]) -> Result<Option<String>, EvalError> {
     let finite: Vec<Vec<(f64, f64)>> = curves.iter().map(|c| usable(&c.points)).collect();
     let all = || finite.iter().flatten();
-    let (Some(x), Some(y)) = (
-        span(all().map(|p| p.0), 0.0),
+    let turned = finite.iter().any(|points| turns(points));
+    let side = if turned { 0.03 } else { 0.0 };
+    let ends = (
+        span(all().map(|p| p.0), side),
         span(all().map(|p| p.1), 0.06),
-    ) else {
+    );
+    let (Some(x), Some(y)) = ends else {
         return Ok(None);
     };
     let first = curves[0];
-    draw(&first.chart, (1240, 700), |canvas| {
+    draw(&first.chart, (1240, 720), |canvas| {
         let mut chart = ChartBuilder::on(canvas)
             .margin_top(16)
             .margin_right(36)
-            .x_label_area_size(104)
-            .y_label_area_size(150)
+            .x_label_area_size(116)
+            .y_label_area_size(164)
             .build_cartesian_2d(x.clone(), y.clone())?;
         let x_format = |v: &f64| tick(*v, &x);
         let y_format = |v: &f64| tick(*v, &y);
@@ -112,7 +115,7 @@ pub fn line_chart(curves: &[&Curve]) -> Result<Option<String>, EvalError> {
             .draw()?;
         for (i, points) in finite.iter().enumerate() {
             let colour = SERIES[i % SERIES.len()].rgb();
-            if points.windows(2).any(|w| w[1].0 < w[0].0) {
+            if turns(points) {
                 chart.draw_series(trail(points, colour))?;
             } else if points.len() == 1 {
                 chart.draw_series([Circle::new(points[0], 7, colour.filled())])?;
@@ -127,6 +130,11 @@ pub fn line_chart(curves: &[&Curve]) -> Result<Option<String>, EvalError> {
         Ok(())
     })
     .map(Some)
+}
+
+/// Whether x ever falls.
+fn turns(points: &[(f64, f64)]) -> bool {
+    points.windows(2).any(|w| w[1].0 < w[0].0)
 }
 
 /// Points of a curve without an order in x: later ones darker, the last one largest.
@@ -176,7 +184,7 @@ fn evenly(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let step = points.len().div_ceil(most).max(1);
     let mut kept: Vec<_> = points.iter().copied().step_by(step).collect();
     if let Some(&last) = points.last()
-        && (points.len() - 1) % step != 0
+        && !(points.len() - 1).is_multiple_of(step)
     {
         kept.push(last);
     }
@@ -201,12 +209,13 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept
 }
 
-/// Centred moving average over about a twentieth of the curve.
+/// Moving average over about a twentieth of the curve: centred, narrower at the steep start, and
+/// looking back at the end.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let half = (points.len() / 40).max(2);
     let mean = |i: usize| {
-        let reach = half.min(i).min(points.len() - 1 - i);
-        let window = &points[i - reach..=i + reach];
+        let (back, ahead) = (half.min(i), half.min(i).min(points.len() - 1 - i));
+        let window = &points[i - back..=i + ahead];
         (
             points[i].0,
             window.iter().map(|p| p.1).sum::<f64>() / window.len() as f64,

@@ -17,6 +17,15 @@ pub struct PerModel<T> {
 }
 
 impl<T> PerModel<T> {
+    /// What `of` makes of each model's thing.
+    pub fn map<U>(&self, of: impl Fn(&T) -> U) -> PerModel<U> {
+        PerModel {
+            gpt: of(&self.gpt),
+            sft: of(&self.sft),
+            ppo: of(&self.ppo),
+        }
+    }
+
     /// Name and value of each model, in the order of training.
     pub fn named(&self) -> [(&'static str, &T); 3] {
         [("GPT", &self.gpt), ("SFT", &self.sft), ("PPO", &self.ppo)]

@@ -128,12 +128,12 @@ proptest! {
         for (a, b) in fit.log_strength.iter().zip(other.log_strength.iter().rev()) {
             prop_assert!((a - b).abs() < 1e-6, "{:?} {:?}", fit, other);
         }
-        for i in 0..4 {
+        for (i, row) in wins.iter().enumerate() {
             let expected: f64 = (0..4)
                 .filter(|&j| j != i)
-                .map(|j| (wins[i][j] + wins[j][i] + 0.5) * fit.win_probability[i][j])
+                .map(|j| (row[j] + wins[j][i] + 0.5) * fit.win_probability[i][j])
                 .sum();
-            let won: f64 = (0..4).filter(|&j| j != i).map(|j| wins[i][j] + 0.25).sum();
+            let won: f64 = (0..4).filter(|&j| j != i).map(|j| row[j] + 0.25).sum();
             prop_assert!((expected - won).abs() < 1e-6, "player {i}: {expected} {won}");
         }
     }

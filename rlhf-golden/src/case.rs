@@ -125,11 +125,6 @@ impl Case {
             .cloned()
             .collect()
     }
-
-    /// Whether the case expects a figure of this name.
-    pub fn expects(&self, name: &str) -> bool {
-        self.expected.contains_key(name)
-    }
 }
 
 #[cfg(test)]
@@ -151,7 +146,6 @@ mod tests {
         assert_eq!(case.overlooked(), ["clip"]);
         assert_eq!(case.get::<Option<f64>>("clip").unwrap(), None);
         assert!(case.overlooked().is_empty());
-        assert!(case.expects("y") && !case.expects("x"));
     }
 
     #[test]

@@ -8,7 +8,6 @@ pub(crate) mod attention;
 mod attention_backward;
 mod attention_op;
 mod buffer;
-mod elements;
 pub(crate) mod head;
 mod head_op;
 mod jobs;

@@ -55,7 +55,9 @@ pub use policy::{
     PolicyClip, PolicyInput, PolicyLoss, PpoLossConfig, PpoLossInput, PpoLossOutput, policy_loss,
     ppo_loss, ppo_ptx_loss,
 };
-pub use preference::{BradleyTerry, KWise, bradley_terry, k_wise, pairs_from_ranks};
+pub use preference::{
+    BradleyTerry, KWise, bradley_terry, k_wise, k_wise_centring, pairs_from_ranks,
+};
 pub use reduction::{Reduction, reduce};
 pub use reference_free::{OrpoOutput, SimpoConfig, SimpoOutput, orpo_loss, simpo_loss};
 pub use returns::{Discount, Gae, Whiten, gae, reward_to_go, whiten};

@@ -136,6 +136,22 @@ pub fn k_wise(scores: Tensor<1>, pairs: &[Vec<(usize, usize)>]) -> KWise {
     }
 }
 
+/// mean((better + worse)²) over all pairs: the centring term of [`bradley_terry`] for [`k_wise`]'s
+/// scores and pairs. 0 without a pair. A micro-batch's share of an update is this times its part of
+/// the pairs.
+///
+/// # Panics
+/// If an index is out of range.
+pub fn k_wise_centring(scores: Tensor<1>, pairs: &[Vec<(usize, usize)>]) -> Tensor<1> {
+    let flat: Vec<(usize, usize)> = pairs.iter().flatten().copied().collect();
+    if flat.is_empty() {
+        return k_wise(scores, pairs).loss;
+    }
+    let sum = pick(&scores, flat.iter().map(|pair| pair.0))
+        + pick(&scores, flat.iter().map(|pair| pair.1));
+    mean_of(sum.clone() * sum)
+}
+
 /// The scores at some indices.
 fn pick(scores: &Tensor<1>, indices: impl ExactSizeIterator<Item = usize>) -> Tensor<1> {
     let device = scores.clone().without_autodiff().device();
@@ -223,6 +239,21 @@ mod tests {
         assert!((number(out.loss) - want).abs() < 1e-6);
         assert_eq!(out.num_pairs, [3, 1, 0]);
         assert_eq!(number(out.accuracy), 0.0);
+    }
+
+    #[test]
+    fn centring_is_that_of_bradley_terry() {
+        let scores = vector([0.5, -1.0, 2.0]);
+        let (chosen, rejected) = (vector([0.5, 2.0]), vector([-1.0, 0.5]));
+        let plain = number(bradley_terry(chosen.clone(), rejected.clone(), None, 0.0).loss);
+        let centred = number(bradley_terry(chosen, rejected, None, 1.0).loss);
+        let found = number(k_wise_centring(
+            scores.clone(),
+            &[vec![(0, 1)], vec![(2, 0)]],
+        ));
+        assert!((found - (0.25 + 6.25) / 2.0).abs() < 1e-6);
+        assert!((centred - plain - found).abs() < 1e-5);
+        assert_eq!(number(k_wise_centring(scores, &[vec![]])), 0.0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Keys and values of the tokens so far.
 
+use crate::device::is_flex;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// One key and one value tensor for each layer, `[batch, capacity, kv_heads, head_dim]`,
@@ -49,7 +50,10 @@ impl KvCache {
             layers,
             len: 0,
             capacity: shape.capacity,
-            whole: reads_whole(&device),
+            // On flex a view of the filled columns would be copied at every step, while the
+            // kernels there stop at the last filled column by themselves; elsewhere they compute
+            // over all they are given.
+            whole: is_flex(&device),
         }
     }
 
@@ -135,16 +139,4 @@ impl KvCache {
     pub(crate) fn advance(&mut self, time: usize) {
         self.len += time;
     }
-}
-
-/// On flex a view of the filled columns would be copied at every step, while the kernels there
-/// stop at the last filled column by themselves; elsewhere they compute over all they are given.
-#[cfg(feature = "flex")]
-fn reads_whole(device: &Device) -> bool {
-    *device == Device::flex()
-}
-
-#[cfg(not(feature = "flex"))]
-fn reads_whole(_: &Device) -> bool {
-    false
 }

@@ -41,6 +41,17 @@ pub fn parse_device(name: &str) -> Result<Device, ModelError> {
     }
 }
 
+/// Whether tensors of this plain device are slices in this program's memory, computed by `flex`.
+#[cfg(feature = "flex")]
+pub(crate) fn is_flex(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+#[cfg(not(feature = "flex"))]
+pub(crate) fn is_flex(_: &Device) -> bool {
+    false
+}
+
 fn device_error(name: &str, reason: impl Into<String>) -> ModelError {
     ModelError::Device {
         name: name.to_owned(),

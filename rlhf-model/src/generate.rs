@@ -2,6 +2,7 @@
 
 mod local;
 mod scripted;
+mod workers;
 
 pub use local::LocalGenerator;
 pub use scripted::ScriptedGenerator;

@@ -2,7 +2,7 @@
 
 use crate::parameters::{Drawn, score_spec};
 use crate::transformer::with_fresh_ids;
-use crate::{CausalLm, ModelConfig, ModelError, TokenBatch, Transformer};
+use crate::{CausalLm, ModelConfig, TokenBatch, Transformer};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -79,25 +79,4 @@ pub fn scalar_head(hidden: Tensor<3>, head: Tensor<1>) -> Tensor<2> {
     (hidden.reshape([b * t, d]) * head.unsqueeze::<2>())
         .sum_dim(1)
         .reshape([b, t])
-}
-
-/// Checks that a model's ids fit a vocabulary before they reach the embedding.
-///
-/// # Errors
-/// [`ModelError::Prompt`] names the row and the id.
-pub fn check_ids(batch: &TokenBatch, vocab_size: usize) -> Result<(), ModelError> {
-    for row in 0..batch.batch_size() {
-        if let Some(id) = batch
-            .host_ids(row)
-            .iter()
-            .find(|&&id| id as usize >= vocab_size)
-        {
-            let reason = format!(
-                "token {id} is outside the model's vocabulary of {vocab_size}; use the tokenizer \
-                 of the model's folder"
-            );
-            return Err(ModelError::Prompt { index: row, reason });
-        }
-    }
-    Ok(())
 }

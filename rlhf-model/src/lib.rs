@@ -38,7 +38,7 @@ pub use causal::CausalLm;
 pub use config::{Llama3Rope, ModelConfig};
 pub use error::ModelError;
 pub use generate::{Completion, Finish, Generator, LocalGenerator, Request, ScriptedGenerator};
-pub use head::{ScoreModel, check_ids, scalar_head};
+pub use head::{ScoreModel, scalar_head};
 pub use logprobs::{token_logprobs, token_logprobs_entropy};
 pub use sample::SamplingConfig;
 pub use transformer::{Block, Transformer};

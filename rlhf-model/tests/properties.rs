@@ -1,42 +1,15 @@
 //! What must hold for any rows: padding, batch mates and caches change nothing.
 
+mod tiny;
+
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 use rlhf_model::{
-    CausalLm, Generator, LocalGenerator, ModelConfig, PackedTokens, Request, SamplingConfig,
-    ScoreModel, TokenBatch, Transformer, contract, load_model, named_parameters, sample,
-    save_model, token_logprobs, token_logprobs_entropy,
+    CausalLm, ModelConfig, PackedTokens, SamplingConfig, ScoreModel, TokenBatch, Transformer,
+    contract, load_model, named_parameters, sample, save_model, token_logprobs,
+    token_logprobs_entropy,
 };
-
-fn config() -> ModelConfig {
-    ModelConfig {
-        vocab_size: 50,
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        max_position_embeddings: 200,
-        ..ModelConfig::default()
-    }
-}
-
-fn model(device: &Device) -> Transformer {
-    Transformer::init(&config(), 11, device).unwrap()
-}
-
-#[allow(deprecated)] // burn-ndarray: the second opinion until it is gone
-fn devices() -> [Device; 2] {
-    [Device::flex(), Device::ndarray()]
-}
-
-fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().iter::<f32>().collect()
-}
-
-fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| x.to_bits()).collect()
-}
+use tiny::{bits, config, devices, floats, model, prompts};
 
 fn close(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len()
@@ -152,26 +125,6 @@ proptest! {
     }
 }
 
-fn prompts() -> Vec<Vec<u32>> {
-    (0..16u32)
-        .map(|i| {
-            (0..1 + (i * 5) % 23)
-                .map(|t| (t * 7 + i * 3) % 50)
-                .collect()
-        })
-        .collect()
-}
-
-fn requests(prompts: &[Vec<u32>]) -> Vec<Request<'_>> {
-    let request = |(i, prompt): (usize, &'_ Vec<u32>)| (i as u64 + 5, prompt.len());
-    let streams: Vec<(u64, usize)> = prompts.iter().enumerate().map(request).collect();
-    prompts
-        .iter()
-        .zip(streams)
-        .map(|(prompt, (stream, _))| Request { prompt, stream })
-        .collect()
-}
-
 #[test]
 fn the_transformer_keeps_its_contract_tied_or_not() {
     for device in devices() {
@@ -182,124 +135,6 @@ fn the_transformer_keeps_its_contract_tied_or_not() {
             };
             let model = Transformer::init(&config, 3, &device).unwrap();
             contract::causal_lm(&model, &prompts()[1..5]);
-        }
-    }
-}
-
-#[test]
-fn the_local_generator_keeps_its_contract() {
-    for device in devices() {
-        let model = model(&device);
-        contract::generator(&LocalGenerator::new(&model, 3), &prompts()[..7]);
-        contract::generator(&Box::new(LocalGenerator::new(&model, 64)), &prompts()[..7]);
-    }
-    let scripted = rlhf_model::ScriptedGenerator::new(vec![vec![1, 2, 3], vec![7, 7, 7, 7, 7]]);
-    contract::generator(&&scripted, &prompts()[..7]);
-}
-
-#[test]
-fn a_row_has_the_same_bits_alone_and_in_any_batch() {
-    let device = Device::flex();
-    let model = model(&device);
-    let prompts = prompts();
-    let requests = requests(&prompts);
-    let config = SamplingConfig {
-        max_new_tokens: 40,
-        temperature: 2.0,
-        stop_ids: vec![13],
-        ..SamplingConfig::default()
-    };
-    let alone: Vec<_> = requests
-        .iter()
-        .map(|r| {
-            LocalGenerator::new(&model, 1)
-                .generate(&[*r], &config)
-                .unwrap()
-                .remove(0)
-        })
-        .collect();
-    let lengths: Vec<usize> = alone.iter().map(|a| a.tokens.len()).collect();
-    assert!(
-        lengths.contains(&40) && lengths.iter().any(|&n| n < 40),
-        "{lengths:?}"
-    );
-    for size in [2, 3, 7, 16] {
-        for turned in [false, true] {
-            let order: Vec<usize> = (0..16)
-                .map(|i| if turned { 15 - i } else { i * 5 % 16 })
-                .collect();
-            let batch: Vec<Request<'_>> = order.iter().map(|&i| requests[i]).collect();
-            let answers = LocalGenerator::new(&model, size)
-                .generate(&batch, &config)
-                .unwrap();
-            for (&i, answer) in order.iter().zip(&answers) {
-                assert_eq!(
-                    answer.tokens, alone[i].tokens,
-                    "row {i} in batches of {size}"
-                );
-                assert_eq!(
-                    bits(&answer.logprobs),
-                    bits(&alone[i].logprobs),
-                    "row {i}, {size}"
-                );
-            }
-        }
-    }
-    // More and less left padding: the same row beside ever longer ones.
-    for length in [24, 60, 65, 130] {
-        let long: Vec<u32> = (0..length).map(|t| t % 50).collect();
-        let pair = [
-            requests[3],
-            Request {
-                prompt: &long,
-                stream: 1,
-            },
-        ];
-        let answers = LocalGenerator::new(&model, 2)
-            .generate(&pair, &config)
-            .unwrap();
-        assert_eq!(
-            bits(&answers[0].logprobs),
-            bits(&alone[3].logprobs),
-            "beside {length} tokens"
-        );
-    }
-}
-
-#[test]
-fn rescoring_gives_the_log_probabilities_of_generation() {
-    for device in devices() {
-        let model = model(&device);
-        let prompts = prompts();
-        let requests = requests(&prompts);
-        for temperature in [0.0, 0.3, 0.6, 1.0, 1.5] {
-            let config = SamplingConfig {
-                max_new_tokens: 12,
-                temperature,
-                ..SamplingConfig::default()
-            };
-            let answers = LocalGenerator::new(&model, 8)
-                .generate(&requests, &config)
-                .unwrap();
-            let rows: Vec<Vec<u32>> = prompts
-                .iter()
-                .zip(&answers)
-                .map(|(p, a)| [p.as_slice(), &a.tokens].concat())
-                .collect();
-            for batch in [
-                TokenBatch::right_padded(&rows, &device),
-                TokenBatch::left_padded(&rows, &device),
-            ] {
-                let t = config.logprob_temperature();
-                let scored = floats(token_logprobs(&model, &batch, t));
-                for (i, answer) in answers.iter().enumerate() {
-                    let first = batch.row_start(i) + prompts[i].len() - 1;
-                    let at = i * (batch.time() - 1) + first;
-                    for (got, want) in scored[at..].iter().zip(&answer.logprobs) {
-                        assert!((got - want).abs() <= 1e-5, "T {temperature}: {got} {want}");
-                    }
-                }
-            }
         }
     }
 }
@@ -379,42 +214,4 @@ impl ValidLogits for Transformer {
         use burn::module::Module;
         self.valid().forward(batch)
     }
-}
-
-#[test]
-fn prompts_that_cannot_be_continued_are_errors() {
-    let device = Device::flex();
-    let model = model(&device);
-    let generator = LocalGenerator::new(&model, 4);
-    let config = SamplingConfig {
-        max_new_tokens: 100,
-        ..SamplingConfig::default()
-    };
-    let message = |prompt: &[u32]| {
-        let requests = [
-            Request {
-                prompt: &[1],
-                stream: 0,
-            },
-            Request { prompt, stream: 0 },
-        ];
-        generator
-            .generate(&requests, &config)
-            .unwrap_err()
-            .to_string()
-    };
-    assert!(message(&[]).contains("prompt 1: is empty"));
-    let long = message(&[1; 101]);
-    for part in ["101 tokens", "max_new_tokens 100", "200"] {
-        assert!(long.contains(part), "{long}");
-    }
-    assert!(message(&[50]).contains("vocabulary of 50"));
-    let fits = [Request {
-        prompt: &[1; 100],
-        stream: 0,
-    }];
-    assert_eq!(
-        generator.generate(&fits, &config).unwrap()[0].tokens.len(),
-        100
-    );
 }

@@ -110,14 +110,33 @@ impl PpoConfig {
         }
     }
 
+    /// Rows of pre-training text a gradient step.
+    pub fn ptx_batch_size(&self) -> usize {
+        if self.ptx_coef > 0.0 {
+            (self.minibatch_size / 2).max(1)
+        } else {
+            0
+        }
+    }
+
+    /// Rows of pre-training text that a whole run may draw.
+    pub fn ptx_rows(&self) -> usize {
+        let minibatches = self.epochs * self.rollouts.div_ceil(self.minibatch_size.max(1));
+        (self.steps as usize).saturating_mul(minibatches * self.ptx_batch_size())
+    }
+
     /// Refuses settings that can't be used.
     ///
     /// # Errors
     /// Naming the key.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let refuse = |key: &str, reason: &str| Err(TrainError::config(format!("ppo.{key}"), reason));
+        let refuse =
+            |key: &str, reason: &str| Err(TrainError::config(format!("ppo.{key}"), reason));
         if self.rollouts == 0 || self.minibatch_size == 0 || self.epochs == 0 {
-            return refuse("rollouts", "rollouts, minibatch_size and epochs must be at least 1");
+            return refuse(
+                "rollouts",
+                "rollouts, minibatch_size and epochs must be at least 1",
+            );
         }
         if !self.rollouts.is_multiple_of(self.minibatch_size) {
             let sizes = format!(
@@ -127,18 +146,46 @@ impl PpoConfig {
             );
             return refuse("rollouts", &sizes);
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return refuse("learning_rate", "must be above 0");
+        let not_below_0 = [
+            ("kl_coef", self.kl_coef),
+            ("ptx_coef", self.ptx_coef),
+            ("loss.value_clip", self.loss.value_clip),
+            ("loss.value_coef", self.loss.value_coef),
+            ("loss.entropy_coef", self.loss.entropy_coef),
+            ("loss.missing_eos_penalty", self.loss.missing_eos_penalty),
+        ];
+        if let Some((key, _)) = not_below_0
+            .iter()
+            .find(|(_, v)| !(*v >= 0.0 && v.is_finite()))
+        {
+            return refuse(key, "must be 0 or above");
         }
-        if !(self.loss.temperature > 0.0) {
-            return refuse("loss.temperature", "must be above 0: a greedy policy has no gradient");
+        if !(self.loss.temperature > 0.0 && self.loss.temperature.is_finite()) {
+            return refuse(
+                "loss.temperature",
+                "must be above 0: a greedy policy has no gradient",
+            );
         }
         if self.loss.max_new_tokens == 0 {
             return refuse("loss.max_new_tokens", "must be at least 1");
         }
-        if !(self.loss.clip_range > 0.0) || self.kl_coef < 0.0 || self.ptx_coef < 0.0 {
-            return refuse("loss.clip_range", "must be above 0, kl_coef and ptx_coef not below");
+        let above_0 = [
+            ("loss.clip_range", self.loss.clip_range),
+            ("loss.max_grad_norm", self.loss.max_grad_norm),
+        ];
+        if let Some((key, _)) = above_0.iter().find(|(_, v)| v.is_nan() || *v <= 0.0) {
+            return refuse(key, "must be above 0");
         }
-        Ok(())
+        let shares = [
+            ("loss.gamma", self.loss.gamma),
+            ("loss.gae_lambda", self.loss.gae_lambda),
+        ];
+        if let Some((key, _)) = shares.iter().find(|(_, v)| !(0.0..=1.0).contains(v)) {
+            return refuse(key, "must be between 0 and 1");
+        }
+        if self.target_kl.is_nan() || self.stop_kl.is_nan() {
+            return refuse("target_kl", "target_kl and stop_kl must be numbers");
+        }
+        self.optimiser().validate("ppo")
     }
 }

@@ -1,12 +1,12 @@
 //! What an update learns from: every response token with what policy, reference and value model
 //! said of it, and its advantage.
 
-use crate::PpoConfig;
 use crate::rollout::ScoredRollout;
+use crate::{PpoConfig, PpoError};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rlhf_loss::{
-    Discount, KlEstimator, KlRewardConfig, KlRewardInput, MissingEos, Whiten, explained_variance,
-    gae, kl_penalised_rewards, whiten,
+    Discount, KlEstimator, KlRewardConfig, KlRewardInput, KlRewards, MissingEos, Whiten,
+    explained_variance, gae, kl_penalised_rewards, whiten,
 };
 use rlhf_model::{CausalLm, ScoreModel, TokenBatch, Transformer, scalar_head};
 use rlhf_train::parameters::host_values;
@@ -61,6 +61,25 @@ pub struct RolloutFigures {
     pub sampler_gap: f64,
 }
 
+/// A difference between sampler and trainer beyond which something is wrong, not imprecise.
+const SAMPLER_GAP: f64 = 0.01;
+
+impl RolloutFigures {
+    /// Refuses answers whose log-probs by the sampler are not those of the policy that is trained.
+    ///
+    /// # Errors
+    /// [`PpoError::SamplerMismatch`] if they differ by more than rounding explains, or are no
+    /// numbers.
+    pub fn check_sampler(&self, step: u64) -> Result<(), PpoError> {
+        let gap = self.sampler_gap;
+        if gap <= SAMPLER_GAP {
+            Ok(())
+        } else {
+            Err(PpoError::SamplerMismatch { step, gap })
+        }
+    }
+}
+
 /// The frozen parties of an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Parties<'a> {
@@ -81,12 +100,20 @@ pub fn response_logprobs(
     temperature: f64,
     device: &Device,
 ) -> Vec<Vec<f32>> {
-    per_token(rows, device, |batch, targets| targets.logprobs(model, batch, temperature))
+    per_token(rows, device, |batch, targets| {
+        targets.logprobs(model, batch, temperature)
+    })
 }
 
 /// The values of the states before each response token: one vector a row.
-pub fn response_values(model: &ScoreModel, rows: &[(&[u32], usize)], device: &Device) -> Vec<Vec<f32>> {
-    per_token(rows, device, |batch, targets| values_at(model, batch, targets))
+pub fn response_values(
+    model: &ScoreModel,
+    rows: &[(&[u32], usize)],
+    device: &Device,
+) -> Vec<Vec<f32>> {
+    per_token(rows, device, |batch, targets| {
+        values_at(model, batch, targets)
+    })
 }
 
 /// The value of the state before each target token, [n].
@@ -113,6 +140,9 @@ fn per_token(
 }
 
 /// Rows of (ids, prompt length) as a batch, and their response tokens.
+///
+/// # Panics
+/// If there is no row, or a prompt is empty: nothing predicts its first response token then.
 pub fn response_batch(rows: &[(&[u32], usize)], device: &Device) -> (TokenBatch, Targets) {
     let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| *ids).collect();
     let batch = TokenBatch::right_padded(&ids, device);
@@ -135,8 +165,11 @@ pub fn experience(
     device: &Device,
 ) -> Experience {
     let ids: Vec<Vec<u32>> = scored.iter().map(|s| s.rollout.ids()).collect();
-    let rows: Vec<(&[u32], usize)> =
-        ids.iter().zip(scored).map(|(i, s)| (i.as_slice(), s.rollout.prompt.ids.len())).collect();
+    let rows: Vec<(&[u32], usize)> = ids
+        .iter()
+        .zip(scored)
+        .map(|(i, s)| (i.as_slice(), s.rollout.prompt.ids.len()))
+        .collect();
     let temperature = config.loss.temperature;
     let old = response_logprobs(parties.policy, &rows, temperature, device);
     let reference = response_logprobs(parties.reference, &rows, temperature, device);
@@ -146,52 +179,102 @@ pub fn experience(
     }
 
     let grid = Grid::new(&old, device);
+    let said = (old.as_slice(), reference.as_slice(), parties.score_offset);
+    let rewards = rewards(config, scored, &grid, said);
+    let discount = Discount {
+        gamma: config.loss.gamma,
+        lambda: config.loss.gae_lambda,
+    };
+    let old_values = grid.tensor(&values);
+    let token_rewards = rewards.rewards.clone();
+    let gae = gae(
+        token_rewards,
+        old_values.clone(),
+        &grid.mask,
+        None,
+        discount,
+    );
+    let advantages = grid.rows(&whiten(gae.advantages, &grid.mask, Whiten::default()));
+    let returns = grid.rows(&gae.returns);
+    let explained = explained_variance(old_values, gae.returns, &grid.mask);
+    let figures = figures(scored, rewards, &old, explained);
+    let columns = old.into_iter().zip(values).zip(advantages).zip(returns);
+    let rows = rows
+        .iter()
+        .zip(columns)
+        .map(
+            |(&(ids, prompt_len), (((old, values), adv), ret))| ExperienceRow {
+                ids: ids.to_vec(),
+                prompt_len,
+                old_logprobs: old,
+                old_values: values,
+                advantages: adv,
+                returns: ret,
+            },
+        );
+    Experience {
+        rows: rows.collect(),
+        figures,
+    }
+}
+
+/// Token rewards: the KL penalty at every token, the score less its offset at the last.
+fn rewards(
+    config: &PpoConfig,
+    scored: &[ScoredRollout<'_>],
+    grid: &Grid,
+    (old, reference, offset): (&[Vec<f32>], &[Vec<f32>], f64),
+) -> KlRewards {
     let finished: Vec<bool> = scored.iter().map(|s| s.rollout.finished()).collect();
-    let offset = parties.score_offset as f32;
-    let scores: Vec<f32> = scored.iter().map(|s| s.score - offset).collect();
+    let scores: Vec<f32> = scored.iter().map(|s| s.score - offset as f32).collect();
     let input = KlRewardInput {
-        scores: vector(scores, device),
-        logprobs: grid.tensor(&old),
-        ref_logprobs: grid.tensor(&reference),
+        scores: vector(scores, &grid.device),
+        logprobs: grid.tensor(old),
+        ref_logprobs: grid.tensor(reference),
         mask: grid.mask.clone(),
         missing_eos: Some(MissingEos {
-            has_eos: Tensor::from_data(TensorData::new(finished.clone(), [scored.len()]), device),
+            has_eos: Tensor::from_data(TensorData::new(finished, [scored.len()]), &grid.device),
             penalty: config.loss.missing_eos_penalty,
         }),
     };
-    let reward_config =
-        KlRewardConfig { beta: config.kl_coef, estimator: KlEstimator::K1, score_clip: None };
-    let rewards = kl_penalised_rewards(input, &reward_config);
-    let discount = Discount { gamma: config.loss.gamma, lambda: config.loss.gae_lambda };
-    let old_values = grid.tensor(&values);
-    let gae = gae(rewards.rewards.clone(), old_values.clone(), &grid.mask, None, discount);
-    let advantages = grid.rows(&whiten(gae.advantages, &grid.mask, Whiten::default()));
-    let returns = grid.rows(&gae.returns);
+    let config = KlRewardConfig {
+        beta: config.kl_coef,
+        estimator: KlEstimator::K1,
+        score_clip: None,
+    };
+    kl_penalised_rewards(input, &config)
+}
 
+fn figures(
+    scored: &[ScoredRollout<'_>],
+    rewards: KlRewards,
+    old: &[Vec<f32>],
+    explained_variance: Option<f64>,
+) -> RolloutFigures {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
-    let of = |f: &dyn Fn(&ScoredRollout<'_>) -> f64| mean(&scored.iter().map(f).collect::<Vec<_>>());
-    let gaps = old.iter().zip(scored).flat_map(|(o, s)| o.iter().zip(&s.rollout.completion.logprobs));
-    let figures = RolloutFigures {
+    let of =
+        |f: &dyn Fn(&ScoredRollout<'_>) -> f64| mean(&scored.iter().map(f).collect::<Vec<_>>());
+    let gaps = old
+        .iter()
+        .zip(scored)
+        .flat_map(|(o, s)| o.iter().zip(&s.rollout.completion.logprobs));
+    let gaps = gaps.map(|(a, b)| f64::from((a - b).abs()));
+    RolloutFigures {
         score: of(&|s| f64::from(s.score)),
         kl: mean(&host(rewards.kl_sequence_sum)),
         objective: mean(&host(rewards.rewards.sum_dim(1).squeeze_dim(1))),
         response_length: of(&|s| s.rollout.completion.tokens.len() as f64),
         finished: of(&|s| f64::from(u8::from(s.rollout.finished()))),
-        explained_variance: explained_variance(old_values, gae.returns, &grid.mask),
-        sampler_gap: gaps.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max),
-    };
-    let columns = old.into_iter().zip(values).zip(advantages).zip(returns);
-    let rows = rows.iter().zip(columns).map(|(&(ids, prompt_len), (((old, values), adv), ret))| {
-        ExperienceRow {
-            ids: ids.to_vec(),
-            prompt_len,
-            old_logprobs: old,
-            old_values: values,
-            advantages: adv,
-            returns: ret,
-        }
-    });
-    Experience { rows: rows.collect(), figures }
+        explained_variance,
+        // f64::max would lose a NaN.
+        sampler_gap: gaps.fold(0.0, |most, gap| {
+            if most.is_nan() || gap <= most {
+                most
+            } else {
+                gap
+            }
+        }),
+    }
 }
 
 fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
@@ -217,7 +300,12 @@ impl Grid {
         let width = lengths.iter().copied().max().unwrap_or(0).max(1);
         let valid = lengths.iter().flat_map(|&n| (0..width).map(move |t| t < n));
         let data = TensorData::new(valid.collect::<Vec<bool>>(), [lengths.len(), width]);
-        Self { lengths, width, mask: Tensor::from_data(data, device), device: device.clone() }
+        Self {
+            lengths,
+            width,
+            mask: Tensor::from_data(data, device),
+            device: device.clone(),
+        }
     }
 
     fn tensor(&self, rows: &[Vec<f32>]) -> Tensor<2> {
@@ -225,7 +313,10 @@ impl Grid {
         for (cells, row) in flat.chunks_mut(self.width).zip(rows) {
             cells[..row.len()].copy_from_slice(row);
         }
-        Tensor::from_data(TensorData::new(flat, [self.lengths.len(), self.width]), &self.device)
+        Tensor::from_data(
+            TensorData::new(flat, [self.lengths.len(), self.width]),
+            &self.device,
+        )
     }
 
     fn rows(&self, tensor: &Tensor<2>) -> Vec<Vec<f32>> {

@@ -2,9 +2,9 @@
 
 use crate::{PpoConfig, PpoError};
 use rlhf_data::{ChatTokenizer, Prompt};
-use rlhf_model::{Completion, Finish, Generator, Request, SamplingConfig};
+use rlhf_model::{Completion, Finish, Generator, ModelError, Request, SamplingConfig};
 use rlhf_random::stream;
-use rlhf_reward::{Answer, RewardSource};
+use rlhf_reward::{Answer, RewardSource, checked_scores};
 
 /// A prompt ready to be asked again and again.
 #[derive(Clone, Debug)]
@@ -32,7 +32,10 @@ pub fn encode_prompts(
         let surplus = ids.len().saturating_sub(max_prompt_tokens);
         truncated += usize::from(surplus > 0);
         ids.drain(..surplus);
-        encoded.push(EncodedPrompt { prompt: prompt.clone(), ids });
+        encoded.push(EncodedPrompt {
+            prompt: prompt.clone(),
+            ids,
+        });
     }
     Ok((encoded, truncated))
 }
@@ -73,7 +76,8 @@ pub struct ScoredRollout<'a> {
 /// prompt, `seed`, `step` and i alone.
 ///
 /// # Errors
-/// If a prompt is too long or the generator fails.
+/// If a prompt is too long, or the generator fails or does not give, for every prompt, at least one
+/// token and a log-prob for each.
 pub fn rollout<'a>(
     config: &PpoConfig,
     generator: &dyn Generator,
@@ -89,14 +93,39 @@ pub fn rollout<'a>(
     };
     let requests = prompts.iter().enumerate();
     let requests = requests
-        .map(|(row, p)| Request { prompt: &p.ids, stream: stream(seed, step, row as u64) })
+        .map(|(row, p)| Request {
+            prompt: &p.ids,
+            stream: stream(seed, step, row as u64),
+        })
         .collect::<Vec<_>>();
     let completions = generator.generate(&requests, &sampling)?;
-    let answers = prompts.iter().zip(completions).map(|(&prompt, completion)| {
-        let text = tokenizer.tokenizer().decode(&completion.tokens, true)?;
-        Ok(Rollout { prompt, completion, text: text.trim().to_owned() })
-    });
+    refuse_incomplete(prompts.len(), &completions)?;
+    let answers = prompts
+        .iter()
+        .zip(completions)
+        .map(|(&prompt, completion)| {
+            let text = tokenizer.tokenizer().decode(&completion.tokens, true)?;
+            Ok(Rollout {
+                prompt,
+                completion,
+                text: text.trim().to_owned(),
+            })
+        });
     answers.collect()
+}
+
+fn refuse_incomplete(prompts: usize, completions: &[Completion]) -> Result<(), ModelError> {
+    let reason = if completions.len() == prompts {
+        let bad = |c: &Completion| c.tokens.is_empty() || c.tokens.len() != c.logprobs.len();
+        let Some(i) = completions.iter().position(bad) else {
+            return Ok(());
+        };
+        let (tokens, logprobs) = (completions[i].tokens.len(), completions[i].logprobs.len());
+        format!("answer {i} has {tokens} tokens and {logprobs} log-probs; PPO needs one for each")
+    } else {
+        format!("gave {} answers to {prompts} prompts", completions.len())
+    };
+    Err(ModelError::Generator { reason })
 }
 
 /// Scores the answers.
@@ -113,14 +142,9 @@ pub fn score<'a>(
         tokens: Some(&r.completion.tokens),
         row: &r.prompt.prompt.row,
     });
-    let scores = source.score(&answers.collect::<Vec<_>>())?;
-    let wrong = scores.len() != rollouts.len() || scores.iter().any(|s| !s.is_finite());
-    if wrong {
-        return Err(PpoError::Reward(rlhf_reward::RewardError::Source {
-            name: source.name().to_owned(),
-            reason: "did not give one finite number an answer".into(),
-        }));
-    }
+    let scores = checked_scores(source, &answers.collect::<Vec<_>>())?;
     let scored = rollouts.into_iter().zip(scores);
-    Ok(scored.map(|(rollout, score)| ScoredRollout { rollout, score }).collect())
+    Ok(scored
+        .map(|(rollout, score)| ScoredRollout { rollout, score })
+        .collect())
 }

@@ -1,22 +1,19 @@
 //! The recipe of PPO.
 
-use crate::experience::{Parties, experience};
+use crate::experience::{Experience, Parties, RolloutFigures, experience};
 use crate::rollout::{EncodedPrompt, rollout, score};
-use crate::update::{PtxData, Trained, update};
+use crate::update::{PtxData, Trained, UpdateAt, UpdateFigures, update};
 use crate::{PpoConfig, PpoError};
 use burn::module::Module;
 use rlhf_data::{ChatTokenizer, PackedRow, Sampler};
-use rlhf_model::{LocalGenerator, ScoreModel, Transformer};
+use rlhf_model::{CausalLm, LocalGenerator, ScoreModel, Transformer};
 use rlhf_random::Rng;
 use rlhf_reward::RewardSource;
-use rlhf_train::parameters::{named_parameters, with_parameters};
+use rlhf_train::parameters::{NamedTensor, named_parameters};
 use rlhf_train::schedule::lr_multiplier;
-use rlhf_train::{AdamW, Metrics, Outcome, RunContext, Schedule, TrainError, checkpoint};
+use rlhf_train::{AdamW, Metrics, Outcome, Progress, RunContext, Schedule, TrainError, checkpoint};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
-
-/// A difference between sampler and trainer beyond which something is wrong, not imprecise.
-const SAMPLER_GAP: f64 = 0.01;
 
 /// What PPO starts from and works with.
 pub struct PpoModels<'a> {
@@ -37,7 +34,8 @@ pub struct PpoModels<'a> {
 impl std::fmt::Debug for PpoModels<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut out = f.debug_struct("PpoModels");
-        out.field("prompts", &self.prompts.len()).field("reward", &self.reward.name());
+        out.field("prompts", &self.prompts.len())
+            .field("reward", &self.reward.name());
         out.finish_non_exhaustive()
     }
 }
@@ -61,6 +59,24 @@ struct PpoState {
     pretraining: Option<Sampler>,
     score_offset: Option<f64>,
     minibatches: [u64; 2],
+    stopped_at_kl: Option<f64>,
+}
+
+/// A run between two updates: everything but the networks.
+struct Run<'a> {
+    config: &'a PpoConfig,
+    models: Inputs<'a>,
+    reference: Transformer,
+    state: PpoState,
+    done: u64,
+}
+
+/// The part of [`PpoModels`] that is not trained.
+struct Inputs<'a> {
+    reward: &'a dyn RewardSource,
+    tokenizer: &'a ChatTokenizer,
+    prompts: &'a [EncodedPrompt],
+    pretraining: &'a [PackedRow],
 }
 
 /// Optimises a policy against a reward: answers, scores, experience, update, again.
@@ -74,151 +90,259 @@ pub fn ppo(
     ctx: &mut RunContext<'_>,
 ) -> Result<Outcome<PpoResult>, PpoError> {
     config.validate()?;
-    refuse_missing(config, &models)?;
-    let reference = models.policy.valid();
-    let mut trained = Trained {
-        policy: models.policy.train(),
-        value: models.value.train(),
-        policy_optimiser: AdamW::new(config.optimiser()),
-        value_optimiser: AdamW::new(config.optimiser()),
-    };
-    let mut state = PpoState {
-        prompts: Sampler::new(ctx.seed, models.prompts.len()),
-        pretraining: (config.ptx_coef > 0.0)
-            .then(|| Sampler::new(ctx.seed ^ 2, models.pretraining.len())),
-        score_offset: None,
-        minibatches: [0, 0],
-    };
-    let mut done = 0;
-    if let Some(saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? {
-        done = saved.step;
-        (trained, state) = restored(config, trained, saved)?;
-    }
-    let rng = Rng::new(ctx.seed).key("ppo");
-    let mut stopped_at_kl = None;
-    while done < config.steps && stopped_at_kl.is_none() {
-        let started = Instant::now();
-        let step = done + 1;
-        let chosen = state.prompts.next_batch(config.rollouts);
-        let prompts: Vec<&EncodedPrompt> = chosen.iter().map(|&i| &models.prompts[i]).collect();
-
-        // 1. The policy answers, its answers are scored.
-        let policy = trained.policy.valid();
-        let generator = LocalGenerator::new(&policy, config.rollouts);
-        let answers = rollout(config, &generator, models.tokenizer, &prompts, (ctx.seed, step))?;
-        let generated = started.elapsed().as_secs_f64();
-        let scored = score(models.reward, answers)?;
-        let mean = scored.iter().map(|s| f64::from(s.score)).sum::<f64>() / scored.len() as f64;
-        let score_offset = *state.score_offset.get_or_insert(mean);
-
-        // 2. Policy, reference and value model look at every token.
-        let value = trained.value.valid();
-        let parties = Parties { policy: &policy, reference: &reference, value: &value, score_offset };
-        let experience = experience(config, &scored, parties, &ctx.device);
-        let figures = &experience.figures;
-        if figures.sampler_gap > SAMPLER_GAP {
-            return Err(PpoError::SamplerMismatch { step, gap: figures.sampler_gap });
-        }
-
-        // 3. Gradient steps.
-        let multiplier =
-            lr_multiplier(Schedule::Constant, step, config.warmup_steps, config.steps, 0.0);
-        let ptx = state.pretraining.as_mut().map(|sampler| PtxData {
-            rows: models.pretraining,
-            sampler,
-            batch_size: (config.minibatch_size / 2).max(1),
-        });
-        drop((policy, value));
-        let around = (&rng, step, multiplier, score_offset, &ctx.device);
-        let (updated, of_update) = update(config, trained, &experience, ptx, around)?;
-        trained = updated;
-        done = step;
-
-        let mut metrics = Metrics::new("ppo", step, config.steps)
-            .with("score", figures.score)
-            .with("kl", figures.kl)
-            .with("objective", figures.objective)
-            .with("response_length", figures.response_length)
-            .with("finished", figures.finished)
-            .with("first_approx_kl", of_update.first_approx_kl)
-            .with("sampler_gap", figures.sampler_gap);
-        if let Some(explained) = figures.explained_variance {
-            metrics = metrics.with("explained_variance", explained);
-        }
-        for (name, value) in &of_update.values {
-            metrics = metrics.with(name, *value);
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let learning_rate = config.learning_rate * multiplier;
-        ctx.record(
-            &metrics
-                .with("minibatches", of_update.minibatches as f64)
-                .with("stopped_early", f64::from(u8::from(of_update.stopped_early)))
-                .with("learning_rate", learning_rate)
-                .with("rollout_seconds", generated)
-                .with("seconds", seconds),
-        )?;
-        if figures.kl > config.stop_kl {
-            stopped_at_kl = Some(figures.kl);
-        }
-        let due = config.checkpoint_every > 0 && step % config.checkpoint_every == 0;
-        if ctx.is_interrupted() || (due && step < config.steps) {
-            state.minibatches =
-                [trained.policy_optimiser.updates(), trained.value_optimiser.updates()];
-            save(ctx, step, &state, &trained)?;
-        }
-        if ctx.is_interrupted() {
+    refuse_unusable(config, &models)?;
+    let (mut run, mut trained) = Run::start(config, models, ctx)?;
+    while run.done < config.steps && run.state.stopped_at_kl.is_none() {
+        let metrics;
+        (trained, metrics) = run.step(trained, ctx)?;
+        ctx.record(&metrics)?;
+        let (step, steps) = (run.done, config.steps);
+        let at = Progress {
+            step,
+            steps,
+            checkpoint_every: config.checkpoint_every,
+        };
+        if ctx.checkpoint(at, &run.state, || groups(&trained))? {
             return Ok(Outcome::Interrupted { step });
         }
     }
     let (policy, value) = (trained.policy.valid(), trained.value.valid());
-    Ok(Outcome::Finished(PpoResult { policy, value, steps: done, stopped_at_kl }))
+    let (steps, stopped_at_kl) = (run.done, run.state.stopped_at_kl);
+    Ok(Outcome::Finished(PpoResult {
+        policy,
+        value,
+        steps,
+        stopped_at_kl,
+    }))
 }
 
-fn refuse_missing(config: &PpoConfig, models: &PpoModels<'_>) -> Result<(), TrainError> {
+impl<'a> Run<'a> {
+    /// From the beginning, or from the last checkpoint.
+    fn start(
+        config: &'a PpoConfig,
+        models: PpoModels<'a>,
+        ctx: &RunContext<'_>,
+    ) -> Result<(Self, Trained), TrainError> {
+        let PpoModels {
+            policy,
+            value,
+            reward,
+            tokenizer,
+            prompts,
+            pretraining,
+        } = models;
+        let state = PpoState {
+            prompts: Sampler::new(ctx.seed, prompts.len()),
+            pretraining: (config.ptx_coef > 0.0)
+                .then(|| Sampler::new(ctx.seed ^ 2, pretraining.len())),
+            score_offset: None,
+            minibatches: [0, 0],
+            stopped_at_kl: None,
+        };
+        let reference = policy.valid();
+        let models = Inputs {
+            reward,
+            tokenizer,
+            prompts,
+            pretraining,
+        };
+        let mut run = Self {
+            config,
+            models,
+            reference,
+            state,
+            done: 0,
+        };
+        let mut trained = Trained {
+            policy: policy.train(),
+            value: value.train(),
+            policy_optimiser: AdamW::new(config.optimiser()),
+            value_optimiser: AdamW::new(config.optimiser()),
+        };
+        if let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? {
+            (run.done, run.state) = (saved.step, saved.state()?);
+            trained = restored(config, trained, &mut saved, run.state.minibatches)?;
+        }
+        Ok((run, trained))
+    }
+
+    /// One update.
+    fn step(
+        &mut self,
+        trained: Trained,
+        ctx: &RunContext<'_>,
+    ) -> Result<(Trained, Metrics), PpoError> {
+        let (config, started) = (self.config, Instant::now());
+        let step = self.done + 1;
+        let (experience, score_offset, generated) = self.gather(&trained, step, ctx)?;
+        let multiplier = lr_multiplier(
+            Schedule::Constant,
+            step,
+            config.warmup_steps,
+            config.steps,
+            0.0,
+        );
+        let rows = self.models.pretraining;
+        let ptx = self.state.pretraining.as_mut().map(|sampler| PtxData {
+            rows,
+            sampler,
+            batch_size: config.ptx_batch_size(),
+        });
+        let rng = Rng::new(ctx.seed).key("ppo");
+        let at = UpdateAt {
+            rng: &rng,
+            step,
+            lr_multiplier: multiplier,
+            score_offset,
+            device: &ctx.device,
+        };
+        let (trained, of_update) = update(config, trained, &experience, ptx, at)?;
+        let of_rollouts = &experience.figures;
+        self.done = step;
+        self.state.minibatches = [
+            trained.policy_optimiser.updates(),
+            trained.value_optimiser.updates(),
+        ];
+        if of_rollouts.kl > config.stop_kl {
+            self.state.stopped_at_kl = Some(of_rollouts.kl);
+        }
+        let metrics = Metrics::new("ppo", step, config.steps);
+        let metrics = with_figures(metrics, of_rollouts, &of_update)
+            .with("learning_rate", config.learning_rate * multiplier)
+            .with("rollout_seconds", generated)
+            .with("seconds", started.elapsed().as_secs_f64());
+        Ok((trained, metrics))
+    }
+
+    /// The policy answers, its answers are scored; policy, reference and value model look at every
+    /// token. Also what is taken off every score, and the seconds that answering took.
+    fn gather(
+        &mut self,
+        trained: &Trained,
+        step: u64,
+        ctx: &RunContext<'_>,
+    ) -> Result<(Experience, f64, f64), PpoError> {
+        let (config, models, started) = (self.config, &self.models, Instant::now());
+        let chosen = self.state.prompts.next_batch(config.rollouts);
+        let prompts: Vec<&EncodedPrompt> = chosen.iter().map(|&i| &models.prompts[i]).collect();
+        let (policy, value) = (trained.policy.valid(), trained.value.valid());
+        let generator = LocalGenerator::new(&policy, config.rollouts);
+        let answers = rollout(
+            config,
+            &generator,
+            models.tokenizer,
+            &prompts,
+            (ctx.seed, step),
+        )?;
+        let generated = started.elapsed().as_secs_f64();
+        let scored = score(models.reward, answers)?;
+        let mean = scored.iter().map(|s| f64::from(s.score)).sum::<f64>() / scored.len() as f64;
+        let score_offset = *self.state.score_offset.get_or_insert(mean);
+        let reference = &self.reference;
+        let parties = Parties {
+            policy: &policy,
+            reference,
+            value: &value,
+            score_offset,
+        };
+        let experience = experience(config, &scored, parties, &ctx.device);
+        experience.figures.check_sampler(step)?;
+        Ok((experience, score_offset, generated))
+    }
+}
+
+fn with_figures(
+    metrics: Metrics,
+    of_rollouts: &RolloutFigures,
+    of_update: &UpdateFigures,
+) -> Metrics {
+    let mut metrics = metrics
+        .with("score", of_rollouts.score)
+        .with("kl", of_rollouts.kl)
+        .with("objective", of_rollouts.objective)
+        .with("response_length", of_rollouts.response_length)
+        .with("finished", of_rollouts.finished)
+        .with("first_approx_kl", of_update.first_approx_kl)
+        .with("sampler_gap", of_rollouts.sampler_gap);
+    if let Some(explained) = of_rollouts.explained_variance {
+        metrics = metrics.with("explained_variance", explained);
+    }
+    for (name, value) in &of_update.values {
+        metrics = metrics.with(name, *value);
+    }
+    metrics
+        .with("minibatches", of_update.minibatches as f64)
+        .with(
+            "stopped_early",
+            f64::from(u8::from(of_update.stopped_early)),
+        )
+}
+
+/// Refuses inputs that would stop the run later or mean nothing.
+fn refuse_unusable(config: &PpoConfig, models: &PpoModels<'_>) -> Result<(), TrainError> {
     if models.prompts.is_empty() {
         let reason = "there is no prompt to answer".to_owned();
-        return Err(TrainError::NoData { stage: "ppo".into(), reason });
+        return Err(TrainError::NoData {
+            stage: "ppo".into(),
+            reason,
+        });
     }
-    if config.ptx_coef > 0.0 && models.pretraining.is_empty() {
-        return Err(TrainError::config(
-            "ppo.ptx_coef",
-            "the pre-training term needs text: give --pretraining-data, or set ppo.ptx_coef=0",
-        ));
+    let context = models.policy.max_positions();
+    if config.ptx_coef > 0.0 {
+        if models.pretraining.is_empty() {
+            return Err(TrainError::config(
+                "ppo.ptx_coef",
+                "the pre-training term needs text: give --pretraining-data, or set ppo.ptx_coef=0",
+            ));
+        }
+        let longest = models
+            .pretraining
+            .iter()
+            .map(|row| row.ids.len())
+            .max()
+            .unwrap_or(0);
+        TrainError::unless_in_context("pretrain.sequence_length", longest, context)?;
+    }
+    let (own, of_value) = (models.policy.vocab_size(), models.value.config().vocab_size);
+    if own != of_value {
+        let reason = format!(
+            "the value model has a vocabulary of {of_value} tokens, the policy of {own}; both read \
+             the same ids, so train the reward model from the policy's own base"
+        );
+        return Err(TrainError::config("ppo", reason));
     }
     Ok(())
 }
 
-fn save(
-    ctx: &RunContext<'_>,
-    step: u64,
-    state: &PpoState,
-    trained: &Trained,
-) -> Result<(), TrainError> {
-    let groups = [
+/// What a checkpoint keeps of the networks and their optimisers.
+fn groups(trained: &Trained) -> Vec<(&'static str, Vec<NamedTensor>)> {
+    vec![
         ("policy", named_parameters(&trained.policy)),
         ("value", named_parameters(&trained.value)),
-        ("policy-adamw", trained.policy_optimiser.state(&trained.policy)),
+        (
+            "policy-adamw",
+            trained.policy_optimiser.state(&trained.policy),
+        ),
         ("value-adamw", trained.value_optimiser.state(&trained.value)),
-    ];
-    checkpoint::save(&ctx.dir, &ctx.fingerprint, step, state, &groups)
+    ]
 }
 
 fn restored(
     config: &PpoConfig,
     trained: Trained,
-    mut saved: checkpoint::Checkpoint,
-) -> Result<(Trained, PpoState), TrainError> {
-    let state: PpoState = saved.state()?;
-    let path = saved.path.clone();
-    let misfit = |reason| TrainError::Checkpoint { path: path.clone(), reason };
-    let policy = with_parameters(trained.policy, saved.take("policy")?).map_err(misfit)?;
-    let value = with_parameters(trained.value, saved.take("value")?).map_err(misfit)?;
-    let [of_policy, of_value] = state.minibatches;
-    let optimiser = config.optimiser();
-    let moments = saved.take("policy-adamw")?;
-    let policy_optimiser = AdamW::restore(optimiser, of_policy, &policy, moments, &path)?;
-    let moments = saved.take("value-adamw")?;
-    let value_optimiser = AdamW::restore(optimiser, of_value, &value, moments, &path)?;
-    Ok((Trained { policy, value, policy_optimiser, value_optimiser }, state))
+    saved: &mut checkpoint::Checkpoint,
+    [of_policy, of_value]: [u64; 2],
+) -> Result<Trained, TrainError> {
+    let policy = saved.load("policy", trained.policy)?;
+    let value = saved.load("value", trained.value)?;
+    let of_policy = (config.optimiser(), of_policy);
+    let policy_optimiser = saved.load_adamw("policy-adamw", of_policy, &policy)?;
+    let of_value = (config.optimiser(), of_value);
+    let value_optimiser = saved.load_adamw("value-adamw", of_value, &value)?;
+    Ok(Trained {
+        policy,
+        value,
+        policy_optimiser,
+        value_optimiser,
+    })
 }

@@ -11,7 +11,9 @@ pub struct Weighted {
 
 impl std::fmt::Debug for Weighted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Weighted").field("name", &self.name).finish()
+        f.debug_struct("Weighted")
+            .field("name", &self.name)
+            .finish()
     }
 }
 
@@ -56,6 +58,9 @@ impl<S: RewardSource> RewardSource for Clipped<S> {
 
     fn score(&self, answers: &[Answer<'_>]) -> Result<Vec<f32>, RewardError> {
         let scores = checked_scores(&self.source, answers)?;
-        Ok(scores.into_iter().map(|s| s.clamp(-self.bound, self.bound)).collect())
+        Ok(scores
+            .into_iter()
+            .map(|s| s.clamp(-self.bound, self.bound))
+            .collect())
     }
 }

@@ -66,7 +66,10 @@ impl<S: RewardSource> Judge for ScoreJudge<S> {
     fn compare(&self, pairs: &[(Answer<'_>, Answer<'_>)]) -> Result<Vec<Verdict>, RewardError> {
         let answers: Vec<Answer<'_>> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
         let scores = checked_scores(&self.0, &answers)?;
-        Ok(scores.chunks_exact(2).map(|s| verdict(s[0], s[1])).collect())
+        Ok(scores
+            .chunks_exact(2)
+            .map(|s| verdict(s[0], s[1]))
+            .collect())
     }
 }
 

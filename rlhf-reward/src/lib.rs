@@ -18,20 +18,25 @@ mod source;
 #[cfg(feature = "model")]
 pub mod collect;
 #[cfg(feature = "model")]
+mod comparison;
+#[cfg(feature = "model")]
+mod config;
+#[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "model")]
 mod train;
 
 pub use answer::Answer;
 pub use combine::{Clipped, Weighted};
+#[cfg(feature = "model")]
+pub use comparison::{EncodedComparison, RewardSummary, encode_comparisons, evaluate_comparisons};
+#[cfg(feature = "model")]
+pub use config::RewardConfig;
 pub use error::RewardError;
 pub use judge::{Judge, ScoreJudge, Verdict};
 #[cfg(feature = "model")]
 pub use model::{RewardModel, encode_answers};
 pub use rule::{EndsProperly, LengthPenalty};
-pub use source::RewardSource;
+pub use source::{RewardSource, checked_scores};
 #[cfg(feature = "model")]
-pub use train::{
-    EncodedComparison, RewardConfig, RewardSummary, encode_comparisons, evaluate_comparisons,
-    train_reward,
-};
+pub use train::train_reward;

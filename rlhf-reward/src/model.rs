@@ -3,7 +3,7 @@
 use crate::{Answer, RewardError, RewardSource};
 use burn::tensor::Device;
 use rlhf_data::ChatTokenizer;
-use rlhf_model::{ScoreModel, TokenBatch};
+use rlhf_model::{CausalLm, ScoreModel, TokenBatch};
 use rlhf_train::parameters::host_values;
 
 /// A trained reward model that scores answers.
@@ -43,7 +43,10 @@ pub fn encode_answers(
         if surplus > ids.len() - tokens.len() {
             return Err(RewardError::Source {
                 name: "reward model".into(),
-                reason: format!("can't read an answer of {} tokens in {max_length}", tokens.len()),
+                reason: format!(
+                    "can't read an answer of {} tokens in {max_length}",
+                    tokens.len()
+                ),
             });
         }
         ids.drain(..surplus);
@@ -55,7 +58,7 @@ pub fn encode_answers(
 /// The score of each sequence at its last token, in order.
 ///
 /// # Errors
-/// If a sequence is empty.
+/// If a sequence is empty or holds an id outside the model's vocabulary.
 pub(crate) fn score_sequences(
     model: &ScoreModel,
     sequences: &[&[u32]],
@@ -67,12 +70,16 @@ pub(crate) fn score_sequences(
     order.sort_by_key(|&i| sequences[i].len());
     if order.first().is_some_and(|&i| sequences[i].is_empty()) {
         let reason = "can't score an empty sequence".to_owned();
-        return Err(RewardError::Source { name: "reward model".into(), reason });
+        return Err(RewardError::Source {
+            name: "reward model".into(),
+            reason,
+        });
     }
     let mut scores = vec![0.0; sequences.len()];
     for part in order.chunks(batch_size.max(1)) {
         let rows: Vec<&[u32]> = part.iter().map(|&i| sequences[i]).collect();
         let batch = TokenBatch::right_padded(&rows, device);
+        batch.check_ids(model.backbone.vocab_size())?;
         let found = host_values(model.last_token_scores(&batch));
         for (&i, score) in part.iter().zip(found) {
             scores[i] = score;

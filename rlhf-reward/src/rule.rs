@@ -18,7 +18,10 @@ impl RewardSource for EndsProperly {
                 .trim_end_matches(['"', '\'', ')', ']', '”', '’', '」', '）'])
                 .ends_with(['.', '!', '?', '。', '！', '？', '…'])
         };
-        Ok(answers.iter().map(|a| f32::from(u8::from(ends(a.response)))).collect())
+        Ok(answers
+            .iter()
+            .map(|a| f32::from(u8::from(ends(a.response))))
+            .collect())
     }
 }
 
@@ -37,7 +40,15 @@ impl RewardSource for LengthPenalty {
     }
 
     fn score(&self, answers: &[Answer<'_>]) -> Result<Vec<f32>, RewardError> {
-        let over = |a: &Answer<'_>| a.response.chars().count().saturating_sub(self.free_characters);
-        Ok(answers.iter().map(|a| -self.per_character * over(a) as f32).collect())
+        let over = |a: &Answer<'_>| {
+            a.response
+                .chars()
+                .count()
+                .saturating_sub(self.free_characters)
+        };
+        Ok(answers
+            .iter()
+            .map(|a| -self.per_character * over(a) as f32)
+            .collect())
     }
 }

@@ -40,12 +40,15 @@ impl<S: RewardSource + ?Sized> RewardSource for Box<S> {
 ///
 /// # Errors
 /// Those of the source, and [`RewardError::Source`] where it broke its promise.
-pub(crate) fn checked_scores(
+pub fn checked_scores(
     source: &dyn RewardSource,
     answers: &[Answer<'_>],
 ) -> Result<Vec<f32>, RewardError> {
     let scores = source.score(answers)?;
-    let wrong = |reason: String| RewardError::Source { name: source.name().to_owned(), reason };
+    let wrong = |reason: String| RewardError::Source {
+        name: source.name().to_owned(),
+        reason,
+    };
     if scores.len() != answers.len() {
         return Err(wrong(format!(
             "gave {} scores for {} answers",
@@ -54,7 +57,10 @@ pub(crate) fn checked_scores(
         )));
     }
     match scores.iter().position(|s| !s.is_finite()) {
-        Some(i) => Err(wrong(format!("gave {} for answer {i} of the batch", scores[i]))),
+        Some(i) => Err(wrong(format!(
+            "gave {} for answer {i} of the batch",
+            scores[i]
+        ))),
         None => Ok(scores),
     }
 }

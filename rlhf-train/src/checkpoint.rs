@@ -4,8 +4,9 @@
 //! (weights, moments). The folder is written under another name, synced and renamed, so that a
 //! killed run leaves the previous checkpoint whole; older ones are removed after that.
 
-use crate::TrainError;
-use crate::parameters::NamedTensor;
+use crate::parameters::{NamedTensor, misfit, with_parameters};
+use crate::{AdamW, AdamWConfig, TrainError};
+use burn::module::Module;
 use rlhf_data::write_atomic;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,29 @@ impl Checkpoint {
         found.ok_or_else(|| bad(&self.path, format!("it holds no `{group}`")))
     }
 
+    /// A module with the weights of a group.
+    ///
+    /// # Errors
+    /// If there is no such group or it doesn't fit.
+    pub fn load<M: Module>(&mut self, group: &str, module: M) -> Result<M, TrainError> {
+        let tensors = self.take(group)?;
+        with_parameters(module, tensors).map_err(|reason| misfit(&self.path, group, reason))
+    }
+
+    /// The optimiser of a module after `updates` updates, with the moments of a group.
+    ///
+    /// # Errors
+    /// If there is no such group or it doesn't fit.
+    pub fn load_adamw<M: Module>(
+        &mut self,
+        group: &str,
+        (config, updates): (AdamWConfig, u64),
+        module: &M,
+    ) -> Result<AdamW, TrainError> {
+        let moments = self.take(group)?;
+        AdamW::restore(config, updates, module, moments, &self.path)
+    }
+
     /// The state as a type.
     ///
     /// # Errors
@@ -55,8 +79,14 @@ impl Checkpoint {
 }
 
 fn bad(path: &Path, reason: impl Into<String>) -> TrainError {
-    let reason = format!("{}; remove the folder or start over with --fresh", reason.into());
-    TrainError::Checkpoint { path: path.to_owned(), reason }
+    let reason = format!(
+        "{}; remove the folder or start over with --fresh",
+        reason.into()
+    );
+    TrainError::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    }
 }
 
 /// Writes a checkpoint under `dir/checkpoints` and removes all but the last two.
@@ -95,6 +125,10 @@ pub fn save(
         fs::remove_dir_all(&last).map_err(io)?;
     }
     fs::rename(&partial, &last).map_err(io)?;
+    // The rename is only safe once the folder is. Not every system can sync a folder.
+    if let Ok(folder) = fs::File::open(&folder) {
+        folder.sync_all().ok();
+    }
     remove_older(&folder)
 }
 
@@ -120,7 +154,12 @@ pub fn latest(dir: &Path, fingerprint: &str) -> Result<Option<Checkpoint>, Train
         let bytes = fs::read(&file).map_err(|e| TrainError::io(&file, e))?;
         groups.insert(name, from_safetensors(&bytes).map_err(|e| bad(&file, e))?);
     }
-    Ok(Some(Checkpoint { path, step: file.step, state: file.state, groups }))
+    Ok(Some(Checkpoint {
+        path,
+        step: file.step,
+        state: file.state,
+        groups,
+    }))
 }
 
 /// Removes the checkpoints of a finished stage.
@@ -144,7 +183,10 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     for entry in entries {
         let entry = entry.map_err(|e| TrainError::io(folder, e))?;
         let name = entry.file_name();
-        let step = name.to_str().and_then(|n| n.strip_prefix("step-")).and_then(|n| n.parse().ok());
+        let step = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("step-"))
+            .and_then(|n| n.parse().ok());
         if let Some(step) = step {
             found.push((step, entry.path()));
         }
@@ -182,7 +224,11 @@ fn from_safetensors(bytes: &[u8]) -> Result<Vec<NamedTensor>, String> {
         }
         let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         let values = view.data().chunks_exact(4).map(number).collect();
-        Ok(NamedTensor { name, shape: view.shape().to_vec(), values })
+        Ok(NamedTensor {
+            name,
+            shape: view.shape().to_vec(),
+            values,
+        })
     };
     file.tensors().into_iter().map(tensor).collect()
 }
@@ -192,7 +238,14 @@ mod tests {
     use super::*;
 
     fn group(x: f32) -> (&'static str, Vec<NamedTensor>) {
-        ("weights", vec![NamedTensor { name: "a.b".into(), shape: vec![2], values: vec![x, -x] }])
+        (
+            "weights",
+            vec![NamedTensor {
+                name: "a.b".into(),
+                shape: vec![2],
+                values: vec![x, -x],
+            }],
+        )
     }
 
     #[test]
@@ -217,7 +270,9 @@ mod tests {
         save(dir.path(), "f", 3, &(), &[group(1.0)]).unwrap();
         let text = latest(dir.path(), "g").unwrap_err().to_string();
         assert!(text.contains("other settings"), "{text}");
-        let file = dir.path().join("checkpoints/step-000003/weights.safetensors");
+        let file = dir
+            .path()
+            .join("checkpoints/step-000003/weights.safetensors");
         fs::write(&file, b"\xff\xff\xff\xff\xff\xff\xff\x7fabc").unwrap();
         let text = latest(dir.path(), "f").unwrap_err().to_string();
         assert!(text.contains("weights.safetensors"), "{text}");

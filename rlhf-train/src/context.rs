@@ -1,7 +1,9 @@
 //! What a recipe needs besides data, settings and a model.
 
-use crate::{MetricSink, TrainError};
+use crate::parameters::NamedTensor;
+use crate::{MetricSink, TrainError, checkpoint};
 use burn::tensor::Device;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +25,12 @@ pub struct RunContext<'a> {
 
 impl std::fmt::Debug for RunContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { dir, seed, fingerprint, .. } = self;
+        let Self {
+            dir,
+            seed,
+            fingerprint,
+            ..
+        } = self;
         f.debug_struct("RunContext")
             .field("dir", dir)
             .field("seed", seed)
@@ -42,9 +49,42 @@ impl RunContext<'_> {
         written.map_err(|e| TrainError::io(&self.dir.join("metrics.jsonl"), e))
     }
 
-    /// Whether the stage should stop and save its state.
-    pub fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+    /// Saves the stage's state where that is due: every `checkpoint_every` updates except the last,
+    /// and when the stage is interrupted. Says whether it is, and so should return
+    /// [`Outcome::Interrupted`].
+    ///
+    /// # Errors
+    /// If the state can't be written.
+    pub fn checkpoint(
+        &self,
+        at: Progress,
+        state: &impl Serialize,
+        groups: impl FnOnce() -> Vec<(&'static str, Vec<NamedTensor>)>,
+    ) -> Result<bool, TrainError> {
+        // Asked once: an interruption between two looks would return without having saved.
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        if interrupted || at.is_due() {
+            checkpoint::save(&self.dir, &self.fingerprint, at.step, state, &groups())?;
+        }
+        Ok(interrupted)
+    }
+}
+
+/// Where a stage is, and how often it saves its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Updates made.
+    pub step: u64,
+    /// Updates in all.
+    pub steps: u64,
+    /// Updates between checkpoints; 0 saves only when interrupted.
+    pub checkpoint_every: u64,
+}
+
+impl Progress {
+    fn is_due(self) -> bool {
+        let on_time = self.checkpoint_every > 0 && self.step.is_multiple_of(self.checkpoint_every);
+        on_time && self.step < self.steps
     }
 }
 

@@ -19,7 +19,7 @@ pub enum TrainError {
         step: u64,
         /// The loss or the gradient norm.
         what: &'static str,
-        /// The rows of the batch, by index.
+        /// The rows of the batch, counted from 1.
         rows: String,
     },
     /// A trainable tensor gets no gradient, so it would never learn.
@@ -79,11 +79,55 @@ pub enum TrainError {
 impl TrainError {
     /// An I/O error with its file.
     pub fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// A loss or gradient that is no number in a batch of these rows (indices from 0).
+    pub fn not_finite(what: &'static str, (stage, step): (&str, u64), rows: &[usize]) -> Self {
+        let rows: Vec<String> = rows.iter().map(|row| (row + 1).to_string()).collect();
+        Self::NotFinite {
+            stage: stage.to_owned(),
+            step,
+            what,
+            rows: rows.join(", "),
+        }
+    }
+
+    /// Lets a finite loss pass; to be asked before its gradient is used.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`] with the stage, the update and the batch's rows (indices from 0).
+    pub fn unless_finite(loss: f64, at: (&str, u64), rows: &[usize]) -> Result<(), Self> {
+        if loss.is_finite() {
+            Ok(())
+        } else {
+            Err(Self::not_finite("the loss", at, rows))
+        }
+    }
+
+    /// Refuses rows longer than a model's context.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] that names `key`, the setting that bounds the rows.
+    pub fn unless_in_context(key: &str, longest: usize, context: usize) -> Result<(), Self> {
+        if longest <= context {
+            return Ok(());
+        }
+        let reason = format!(
+            "a row has {longest} tokens, more than the {context} of the model's \
+             max_position_embeddings; lower it"
+        );
+        Err(Self::config(key, reason))
     }
 
     /// A setting that can't be used.
     pub fn config(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Config { key: key.into(), reason: reason.into() }
+        Self::Config {
+            key: key.into(),
+            reason: reason.into(),
+        }
     }
 }

@@ -17,7 +17,7 @@ pub mod sft;
 pub mod supervised;
 pub mod targets;
 
-pub use context::{Outcome, RunContext};
+pub use context::{Outcome, Progress, RunContext};
 pub use error::TrainError;
 pub use metrics::{MetricSink, Metrics};
 pub use optim::{AdamW, AdamWConfig};

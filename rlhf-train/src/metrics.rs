@@ -20,7 +20,12 @@ pub struct Metrics {
 impl Metrics {
     /// An empty record.
     pub fn new(stage: &str, step: u64, total: u64) -> Self {
-        Self { stage: stage.to_owned(), step, total, values: Vec::new() }
+        Self {
+            stage: stage.to_owned(),
+            step,
+            total,
+            values: Vec::new(),
+        }
     }
 
     /// Adds a figure.

@@ -39,6 +39,31 @@ impl Default for AdamWConfig {
     }
 }
 
+impl AdamWConfig {
+    /// Refuses settings that can't be used; `stage` is the section that they stand in.
+    ///
+    /// # Errors
+    /// Naming the key.
+    pub fn validate(&self, stage: &str) -> Result<(), TrainError> {
+        let refuse =
+            |key: &str, reason: &str| Err(TrainError::config(format!("{stage}.{key}"), reason));
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return refuse("learning_rate", "must be above 0");
+        }
+        if !(0.0..1.0).contains(&self.beta2) {
+            return refuse("beta2", "must be at least 0 and below 1");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return refuse("weight_decay", "must not be below 0");
+        }
+        // Infinity is allowed: no clipping.
+        if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
+            return refuse("max_grad_norm", "must be above 0");
+        }
+        Ok(())
+    }
+}
+
 /// min(1, max_norm / (norm + 1e-6)): the factor on all gradients that bounds their joint norm.
 pub fn clip_coefficient(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
@@ -62,7 +87,16 @@ pub struct AdamW {
 impl AdamW {
     /// An optimiser that has made no update.
     pub fn new(config: AdamWConfig) -> Self {
-        Self { config, updates: 0, moments: HashMap::new() }
+        Self {
+            config,
+            updates: 0,
+            moments: HashMap::new(),
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &AdamWConfig {
+        &self.config
     }
 
     /// Updates made so far.
@@ -74,15 +108,20 @@ impl AdamW {
     /// their one global norm. Returns the module and the norm before clipping.
     ///
     /// # Errors
-    /// If the norm is not finite (the module is not changed then and is gone; the last checkpoint
-    /// is what remains), or if at the first update a trainable parameter has no gradient.
+    /// If the norm is not finite (the module is dropped then; the last checkpoint is what remains),
+    /// or if at the first update a trainable parameter has no gradient.
     pub fn step<M: Module>(
         &mut self,
         module: M,
         gradients: GradientsParams,
         lr_multiplier: f64,
     ) -> Result<(M, f64), StepError> {
-        let mut norms = Norms { gradients: &gradients, path: Vec::new(), sum: 0.0, without: Vec::new() };
+        let mut norms = Norms {
+            gradients: &gradients,
+            path: Vec::new(),
+            sum: 0.0,
+            without: Vec::new(),
+        };
         module.visit(&mut norms);
         let norm = norms.sum.sqrt();
         if !norm.is_finite() {
@@ -102,7 +141,11 @@ impl AdamW {
             step: self.updates,
             grad_scale,
         };
-        let mut update = Update { optimiser: self, gradients, step };
+        let mut update = Update {
+            optimiser: self,
+            gradients,
+            step,
+        };
         Ok((module.map(&mut update), norm))
     }
 
@@ -111,11 +154,15 @@ impl AdamW {
         let mut names = Names::default();
         module.visit(&mut names);
         let mut tensors = Vec::new();
-        for (name, id) in names.found {
+        for Named { name, id, .. } in names.found {
             if let Some(m) = self.moments.get(&id) {
                 for (part, values) in [("first", &m.first), ("second", &m.second)] {
                     let shape = vec![values.len()];
-                    tensors.push(NamedTensor { name: format!("{name}.{part}"), shape, values: values.clone() });
+                    tensors.push(NamedTensor {
+                        name: format!("{name}.{part}"),
+                        shape,
+                        values: values.clone(),
+                    });
                 }
             }
         }
@@ -125,7 +172,8 @@ impl AdamW {
     /// An optimiser that goes on from a checkpoint.
     ///
     /// # Errors
-    /// If the moments don't belong to this module; `path` is named.
+    /// If the moments don't belong to this module, or a tensor that was trained has none and would
+    /// silently start afresh; `path` is named.
     pub fn restore<M: Module>(
         config: AdamWConfig,
         updates: u64,
@@ -137,19 +185,33 @@ impl AdamW {
             tensors.into_iter().map(|t| (t.name, t.values)).collect();
         let mut names = Names::default();
         module.visit(&mut names);
-        let mut moments = HashMap::new();
-        for (name, id) in names.found {
+        let (mut moments, mut wrong) = (HashMap::new(), Vec::new());
+        for Named {
+            name,
+            id,
+            size,
+            trained,
+        } in names.found
+        {
             let first = given.remove(&format!("{name}.first"));
             let second = given.remove(&format!("{name}.second"));
-            if let (Some(first), Some(second)) = (first, second) {
-                moments.insert(id, Moments { first, second });
+            match (first, second) {
+                (Some(first), Some(second)) if first.len() == size && second.len() == size => {
+                    moments.insert(id, Moments { first, second });
+                }
+                (None, None) if updates == 0 || !trained => {}
+                _ => wrong.push(format!("{name} has no moments of {size} numbers")),
             }
         }
-        if !given.is_empty() {
-            let names: Vec<String> = given.into_keys().collect();
-            return Err(misfit(path, "the optimiser", format!("{} unknown", names.join(", "))));
+        wrong.extend(given.into_keys().map(|name| format!("{name} is unknown")));
+        if !wrong.is_empty() {
+            return Err(misfit(path, "the optimiser", wrong.join("; ")));
         }
-        Ok(Self { config, updates, moments })
+        Ok(Self {
+            config,
+            updates,
+            moments,
+        })
     }
 }
 
@@ -166,13 +228,11 @@ impl StepError {
     /// The error of a stage.
     pub fn at(self, stage: &str, step: u64, rows: &[usize]) -> TrainError {
         match self {
-            Self::NotFinite => TrainError::NotFinite {
+            Self::NotFinite => TrainError::not_finite("the gradient", (stage, step), rows),
+            Self::NoGradient(names) => TrainError::NoGradient {
                 stage: stage.to_owned(),
-                step,
-                what: "the gradient",
-                rows: format!("{rows:?}"),
+                names,
             },
-            Self::NoGradient(names) => TrainError::NoGradient { stage: stage.to_owned(), names },
         }
     }
 }
@@ -195,7 +255,10 @@ impl ModuleVisitor for Norms<'_> {
         if !param.val().is_require_grad() {
             return;
         }
-        let squares = self.gradients.get::<D>(param.id).map(|g| sum_of_squares(&g));
+        let squares = self
+            .gradients
+            .get::<D>(param.id)
+            .map(|g| sum_of_squares(&g));
         if squares.is_none_or(|s| s == 0.0) {
             self.without.push(self.path.join("."));
         }
@@ -217,24 +280,35 @@ impl ModuleMapper for Update<'_> {
         };
         let tracked = tensor.is_require_grad();
         let size = tensor.shape().num_elements();
-        let moments = self.optimiser.moments.entry(id).or_insert_with(|| Moments {
-            first: vec![0.0; size],
-            second: vec![0.0; size],
-        });
+        let moments = &mut self.optimiser.moments;
+        let moments = moments.entry(id).or_insert_with(|| Moments::zeros(size));
         let mut step = self.step;
         if D < 2 {
             step.weight_decay = 0.0;
         }
-        let updated = adamw(tensor.without_autodiff(), gradient.without_autodiff(), moments, &step);
+        let updated = adamw(
+            tensor.without_autodiff(),
+            gradient.without_autodiff(),
+            moments,
+            &step,
+        );
         let updated = updated.autodiff().set_require_grad(tracked);
         Param::from_mapped_value(id, updated, mapper)
     }
 }
 
+/// What a parameter is called and how large it is.
+struct Named {
+    name: String,
+    id: ParamId,
+    size: usize,
+    trained: bool,
+}
+
 #[derive(Default)]
 struct Names {
     path: Vec<String>,
-    found: Vec<(String, ParamId)>,
+    found: Vec<Named>,
 }
 
 impl ModuleVisitor for Names {
@@ -245,6 +319,12 @@ impl ModuleVisitor for Names {
         self.path.pop();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.push((self.path.join("."), param.id));
+        let tensor = param.val();
+        self.found.push(Named {
+            name: self.path.join("."),
+            id: param.id,
+            size: tensor.shape().num_elements(),
+            trained: tensor.is_require_grad(),
+        });
     }
 }

@@ -1,24 +1,20 @@
-//! A module's parameters by name, on the host.
+//! A module's parameters by name, on the host: for checkpoints, which keep any module's tensors under
+//! its own field names and in its own layout. Model folders for others are written by
+//! [`rlhf_model::save_model`], under Hugging Face's names and in their layout.
 
 use crate::TrainError;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
 
-/// One tensor on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NamedTensor {
-    /// The path of the parameter in the module, joined by dots.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Its numbers, row-major.
-    pub values: Vec<f32>,
-}
+pub use rlhf_model::NamedTensor;
 
-/// Every float parameter of a module, in the module's order.
+/// Every float parameter of a module, in the module's order, named by the path of its fields.
 pub fn named_parameters<M: Module>(module: &M) -> Vec<NamedTensor> {
-    let mut reader = Reader { path: Vec::new(), found: Vec::new() };
+    let mut reader = Reader {
+        path: Vec::new(),
+        found: Vec::new(),
+    };
     module.visit(&mut reader);
     reader.found
 }
@@ -30,11 +26,19 @@ pub fn named_parameters<M: Module>(module: &M) -> Vec<NamedTensor> {
 /// A text that lists every missing, surplus or misshaped tensor.
 pub fn with_parameters<M: Module>(module: M, tensors: Vec<NamedTensor>) -> Result<M, String> {
     let given = tensors.into_iter().map(|t| (t.name.clone(), t)).collect();
-    let mut writer = Writer { path: Vec::new(), given, wrong: Vec::new() };
+    let mut writer = Writer {
+        path: Vec::new(),
+        given,
+        wrong: Vec::new(),
+    };
     let module = module.map(&mut writer);
     let surplus = writer.given.keys().map(|name| format!("{name} is unknown"));
     let wrong: Vec<String> = writer.wrong.iter().cloned().chain(surplus).collect();
-    if wrong.is_empty() { Ok(module) } else { Err(wrong.join("; ")) }
+    if wrong.is_empty() {
+        Ok(module)
+    } else {
+        Err(wrong.join("; "))
+    }
 }
 
 /// The numbers of a tensor in f32.
@@ -62,7 +66,11 @@ impl ModuleVisitor for Reader {
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
         let values = host_values(tensor.without_autodiff());
-        self.found.push(NamedTensor { name: self.path.join("."), shape, values });
+        self.found.push(NamedTensor {
+            name: self.path.join("."),
+            shape,
+            values,
+        });
     }
 }
 
@@ -89,7 +97,8 @@ impl ModuleMapper for Writer {
         let new = if given.shape == old.dims() {
             replace(&old, given.values)
         } else {
-            self.wrong.push(format!("{name} is {:?}, not {:?}", given.shape, old.dims()));
+            self.wrong
+                .push(format!("{name} is {:?}, not {:?}", given.shape, old.dims()));
             old
         };
         Param::from_mapped_value(id, new, mapper)
@@ -102,7 +111,11 @@ fn replace<const D: usize>(old: &Tensor<D>, values: Vec<f32>) -> Tensor<D> {
     let tracked = old.is_require_grad();
     let plain = device.clone().without_autodiff();
     let new = Tensor::from_data(TensorData::new(values, old.dims()), &plain);
-    if device.is_autodiff() { new.autodiff().set_require_grad(tracked) } else { new }
+    if device.is_autodiff() {
+        new.autodiff().set_require_grad(tracked)
+    } else {
+        new
+    }
 }
 
 /// The error of a checkpoint whose tensors don't fit the module.

@@ -1,15 +1,14 @@
 //! Pre-training: predict the next token of running text.
 
 use crate::checkpoint;
-use crate::parameters::{misfit, named_parameters, with_parameters};
+use crate::parameters::named_parameters;
 use crate::schedule::lr_multiplier;
-use crate::supervised::supervised_gradients;
-use crate::{AdamW, AdamWConfig, Metrics, Outcome, RunContext, Schedule, TrainError};
+use crate::supervised::SupervisedUpdate;
+use crate::{AdamW, AdamWConfig, Outcome, Progress, RunContext, Schedule, TrainError};
 use burn::module::Module;
 use rlhf_data::{PackedRow, Sampler, TokenSequence, pack};
-use rlhf_model::Transformer;
+use rlhf_model::{CausalLm, Transformer};
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
 
 /// The settings of pre-training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,22 +70,39 @@ impl PretrainConfig {
         }
     }
 
+    fn lr_multiplier(&self, done: u64) -> f64 {
+        lr_multiplier(
+            self.schedule,
+            done,
+            self.warmup_steps,
+            self.steps,
+            self.floor,
+        )
+    }
+
     /// Refuses settings that can't be used.
     ///
     /// # Errors
     /// Naming the key.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let refuse = |key: &str, reason: &str| Err(TrainError::config(format!("pretrain.{key}"), reason));
+        let refuse =
+            |key: &str, reason: &str| Err(TrainError::config(format!("pretrain.{key}"), reason));
         if self.batch_size == 0 || self.micro_batch_size == 0 {
-            return refuse("batch_size", "batch_size and micro_batch_size must be at least 1");
+            return refuse(
+                "batch_size",
+                "batch_size and micro_batch_size must be at least 1",
+            );
         }
         if self.sequence_length < 2 {
-            return refuse("sequence_length", "must be at least 2, so that something is predicted");
+            return refuse(
+                "sequence_length",
+                "must be at least 2, so that something is predicted",
+            );
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return refuse("learning_rate", "must be above 0");
+        if !(0.0..=1.0).contains(&self.floor) {
+            return refuse("floor", "must be between 0 and 1");
         }
-        Ok(())
+        self.optimiser().validate("pretrain")
     }
 }
 
@@ -104,46 +120,50 @@ pub fn pretrain(
     let rows: Vec<PackedRow> = pack(documents, config.sequence_length);
     if rows.is_empty() {
         let reason = "there is no text to train on".to_owned();
-        return Err(TrainError::NoData { stage: "pretrain".into(), reason });
+        return Err(TrainError::NoData {
+            stage: "pretrain".into(),
+            reason,
+        });
     }
+    let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+    TrainError::unless_in_context("pretrain.sequence_length", longest, model.max_positions())?;
     let mut model = model.train();
     let mut optimiser = AdamW::new(config.optimiser());
     let mut sampler = Sampler::new(ctx.seed, rows.len());
     if let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? {
         sampler = saved.state()?;
-        model = with_parameters(model, saved.take("model")?)
-            .map_err(|reason| misfit(&saved.path, "the model", reason))?;
-        let moments = saved.take("adamw")?;
-        optimiser = AdamW::restore(config.optimiser(), saved.step, &model, moments, &saved.path)?;
+        model = saved.load("model", model)?;
+        let settings = (config.optimiser(), saved.step);
+        optimiser = saved.load_adamw("adamw", settings, &model)?;
     }
-    while optimiser.updates() < config.steps {
-        let started = Instant::now();
+    let steps = config.steps;
+    while optimiser.updates() < steps {
         let step = optimiser.updates() + 1;
         let chosen = sampler.next_batch(config.batch_size);
         let batch: Vec<&PackedRow> = chosen.iter().map(|&i| &rows[i]).collect();
-        let found = supervised_gradients(&model, &batch, config.micro_batch_size, &ctx.device)?;
-        let multiplier =
-            lr_multiplier(config.schedule, step - 1, config.warmup_steps, config.steps, config.floor);
-        let (updated, grad_norm) = optimiser
-            .step(model, found.gradients, multiplier)
-            .map_err(|e| e.at("pretrain", step, &chosen))?;
-        model = updated;
-        let seconds = started.elapsed().as_secs_f64();
-        ctx.record(
-            &Metrics::new("pretrain", step, config.steps)
-                .with("loss", found.loss)
-                .with("learning_rate", config.learning_rate * multiplier)
-                .with("grad_norm", grad_norm)
-                .with("tokens", found.tokens as f64)
-                .with("tokens_per_s", found.tokens as f64 / seconds),
-        )?;
-        let due = config.checkpoint_every > 0 && step % config.checkpoint_every == 0;
-        if ctx.is_interrupted() || (due && step < config.steps) {
-            let groups =
-                [("model", named_parameters(&model)), ("adamw", optimiser.state(&model))];
-            checkpoint::save(&ctx.dir, &ctx.fingerprint, step, &sampler, &groups)?;
-        }
-        if ctx.is_interrupted() {
+        let update = SupervisedUpdate {
+            stage: ("pretrain", steps),
+            rows: &batch,
+            numbers: &chosen,
+            micro_batch: config.micro_batch_size,
+            lr_multiplier: config.lr_multiplier(step - 1),
+            device: &ctx.device,
+        };
+        let metrics;
+        (model, metrics) = update.make(model, &mut optimiser)?;
+        ctx.record(&metrics)?;
+        let at = Progress {
+            step,
+            steps,
+            checkpoint_every: config.checkpoint_every,
+        };
+        let groups = || {
+            vec![
+                ("model", named_parameters(&model)),
+                ("adamw", optimiser.state(&model)),
+            ]
+        };
+        if ctx.checkpoint(at, &sampler, groups)? {
             return Ok(Outcome::Interrupted { step });
         }
     }

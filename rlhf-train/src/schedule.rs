@@ -49,4 +49,24 @@ mod tests {
         assert!((at(20) - 0.1).abs() < 1e-12);
         assert!((at(35) - 0.1).abs() < 1e-12);
     }
+
+    #[test]
+    fn after_the_warm_up_each_shape_falls_as_it_says() {
+        let of = |schedule, step| lr_multiplier(schedule, step, 10, 110, 0.2);
+        for schedule in [Schedule::Linear, Schedule::Cosine, Schedule::Constant] {
+            assert_eq!(of(schedule, 5), 0.5, "{schedule:?}");
+            assert_eq!(of(schedule, 10), 1.0, "{schedule:?}");
+            let rates: Vec<f64> = (10..=130).map(|step| of(schedule, step)).collect();
+            assert!(
+                rates.windows(2).all(|w| w[1] <= w[0]),
+                "{schedule:?} climbs again"
+            );
+        }
+        assert!((of(Schedule::Linear, 60) - 0.6).abs() < 1e-12);
+        assert!((of(Schedule::Cosine, 60) - 0.6).abs() < 1e-12);
+        assert!((of(Schedule::Linear, 109) - 0.208).abs() < 1e-12);
+        assert_eq!(of(Schedule::Linear, 200), 0.2);
+        assert_eq!(of(Schedule::Constant, 200), 1.0);
+        assert_eq!(lr_multiplier(Schedule::Linear, 0, 0, 0, 0.0), 1.0);
+    }
 }

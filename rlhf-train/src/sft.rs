@@ -1,16 +1,15 @@
 //! Supervised fine-tuning: learn to answer from demonstrations, loss on the answers only.
 
 use crate::checkpoint;
-use crate::parameters::{misfit, named_parameters, with_parameters};
+use crate::parameters::named_parameters;
 use crate::schedule::lr_multiplier;
-use crate::supervised::{evaluate, row_of, supervised_gradients, trained_tokens};
-use crate::{AdamW, AdamWConfig, Metrics, Outcome, RunContext, Schedule, TrainError};
+use crate::supervised::{SupervisedUpdate, evaluate, row_of, trained_tokens};
+use crate::{AdamW, AdamWConfig, Metrics, Outcome, Progress, RunContext, Schedule, TrainError};
 use burn::module::Module;
 use rlhf_data::{PackedRow, Sampler, TokenSequence, pack};
-use rlhf_model::Transformer;
+use rlhf_model::{CausalLm, Transformer};
 use rlhf_random::Rng;
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
 
 /// The share of the demonstrations that is held out to see when to stop.
 const HELD_OUT_SHARE: f64 = 0.05;
@@ -80,12 +79,19 @@ impl SftConfig {
     /// # Errors
     /// Naming the key.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let refuse = |key: &str, reason: &str| Err(TrainError::config(format!("sft.{key}"), reason));
+        let refuse =
+            |key: &str, reason: &str| Err(TrainError::config(format!("sft.{key}"), reason));
         if self.batch_size == 0 || self.micro_batch_size == 0 {
-            return refuse("batch_size", "batch_size and micro_batch_size must be at least 1");
+            return refuse(
+                "batch_size",
+                "batch_size and micro_batch_size must be at least 1",
+            );
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return refuse("learning_rate", "must be above 0");
+        if self.max_length < 2 {
+            return refuse(
+                "max_length",
+                "must be at least 2: a token of prompt, one of answer",
+            );
         }
         if self.evaluate_every == 0 {
             return refuse("evaluate_every", "must be at least 1");
@@ -93,7 +99,7 @@ impl SftConfig {
         if !(0.0..=10.0).contains(&self.pretraining_share) {
             return refuse("pretraining_share", "must be between 0 and 10");
         }
-        Ok(())
+        self.optimiser().validate("sft")
     }
 }
 
@@ -109,7 +115,8 @@ pub struct SftData<'a> {
 /// The demonstrations that fit, and how many prompts lost their start.
 ///
 /// # Errors
-/// If an answer does not fit, or a demonstration has no answer or nothing but an answer.
+/// If an answer does not fit, or a demonstration has no answer or nothing but an answer: the loss
+/// would be taken on nothing, or on what the model is not asked to write.
 pub fn fit_demonstrations(
     demonstrations: &[TokenSequence],
     max_length: usize,
@@ -122,16 +129,71 @@ pub fn fit_demonstrations(
             stage: "sft".into(),
             reason: format!("demonstration {}: {reason}", i + 1),
         };
-        let dropped = sequence.truncate_start(max_length).map_err(|e| unusable(e.to_string()))?;
+        let dropped = sequence
+            .truncate_start(max_length)
+            .map_err(|e| unusable(e.to_string()))?;
         truncated += usize::from(dropped > 0);
         let row = row_of(&sequence);
-        match trained_tokens(&row) {
-            0 => return Err(unusable("no token of it carries loss".into())),
-            n if n == row.ids.len() => return Err(unusable("all its tokens carry loss".into())),
-            _ => rows.push(row),
+        if trained_tokens(&row) == 0 {
+            return Err(unusable(
+                "no token of it carries loss; it needs an answer".into(),
+            ));
         }
+        if row.loss_mask.iter().all(|&loss| loss) {
+            let reason = format!(
+                "all its tokens carry loss; it needs a prompt, or its answer fills the {max_length} \
+                 tokens of sft.max_length"
+            );
+            return Err(unusable(reason));
+        }
+        rows.push(row);
     }
     Ok((rows, truncated))
+}
+
+/// What is trained on and what is held out.
+struct SftRows {
+    /// Demonstrations and their numbers in the data, counted from 0.
+    demonstrations: Vec<(usize, PackedRow)>,
+    held_out: Vec<PackedRow>,
+    text: Vec<PackedRow>,
+    truncated: usize,
+}
+
+impl SftRows {
+    fn new(
+        config: &SftConfig,
+        data: SftData<'_>,
+        context: usize,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        let (rows, truncated) = fit_demonstrations(data.demonstrations, config.max_length)?;
+        if rows.len() < 2 {
+            let reason = format!("{} demonstrations; at least 2 are needed", rows.len());
+            return Err(TrainError::NoData {
+                stage: "sft".into(),
+                reason,
+            });
+        }
+        let mut rows: Vec<(usize, PackedRow)> = rows.into_iter().enumerate().collect();
+        Rng::new(seed).key("sft").key("held out").shuffle(&mut rows);
+        let held_out = ((rows.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
+        let held_out: Vec<PackedRow> = rows.drain(..held_out).map(|(_, row)| row).collect();
+        let text = pack(data.pretraining, config.max_length);
+        let all = rows
+            .iter()
+            .map(|(_, row)| row)
+            .chain(&held_out)
+            .chain(&text);
+        let longest = all.map(|row| row.ids.len()).max().unwrap_or(0);
+        TrainError::unless_in_context("sft.max_length", longest, context)?;
+        Ok(Self {
+            demonstrations: rows,
+            held_out,
+            text,
+            truncated,
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,6 +201,15 @@ struct SftState {
     demonstrations: Sampler,
     pretraining: Option<Sampler>,
     best_loss: f64,
+}
+
+/// A run between two updates.
+struct Sft<'a> {
+    config: &'a SftConfig,
+    rows: &'a SftRows,
+    state: SftState,
+    best: Transformer,
+    optimiser: AdamW,
 }
 
 /// Fine-tunes a model on demonstrations and returns the weights with the lowest held-out loss.
@@ -153,81 +224,113 @@ pub fn sft(
     ctx: &mut RunContext<'_>,
 ) -> Result<Outcome<Transformer>, TrainError> {
     config.validate()?;
-    let (mut rows, truncated) = fit_demonstrations(data.demonstrations, config.max_length)?;
-    if rows.len() < 2 {
-        let reason = format!("{} demonstrations; at least 2 are needed", rows.len());
-        return Err(TrainError::NoData { stage: "sft".into(), reason });
-    }
-    Rng::new(ctx.seed).key("sft").key("held out").shuffle(&mut rows);
-    let held_out = ((rows.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
-    let held_out: Vec<PackedRow> = rows.drain(..held_out).collect();
-    let held_out: Vec<&PackedRow> = held_out.iter().collect();
-    let text = pack(data.pretraining, config.max_length);
-
-    let mut model = model.train();
-    let mut best = model.valid();
-    let mut optimiser = AdamW::new(config.optimiser());
-    let mut state = SftState {
-        demonstrations: Sampler::new(ctx.seed, rows.len()),
-        pretraining: (!text.is_empty()).then(|| Sampler::new(ctx.seed ^ 1, text.len())),
-        best_loss: evaluate(&best, &held_out, config.micro_batch_size, &ctx.device)?,
-    };
-    if let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? {
-        state = saved.state()?;
-        let path = saved.path.clone();
-        let misfit = |reason| misfit(&path, "the model", reason);
-        let (weights, kept) = (saved.take("model")?, saved.take("best")?);
-        model = with_parameters(model, weights).map_err(misfit)?;
-        best = with_parameters(best, kept).map_err(misfit)?;
-        let moments = saved.take("adamw")?;
-        optimiser = AdamW::restore(config.optimiser(), saved.step, &model, moments, &path)?;
-    }
-    let text_rows = (config.batch_size as f64 * config.pretraining_share).round() as usize;
-    while optimiser.updates() < config.steps {
-        let started = Instant::now();
-        let step = optimiser.updates() + 1;
-        let chosen = state.demonstrations.next_batch(config.batch_size);
-        let mut batch: Vec<&PackedRow> = chosen.iter().map(|&i| &rows[i]).collect();
-        if let Some(sampler) = &mut state.pretraining {
-            batch.extend(sampler.next_batch(text_rows).into_iter().map(|i| &text[i]));
-        }
-        let found = supervised_gradients(&model, &batch, config.micro_batch_size, &ctx.device)?;
-        let multiplier =
-            lr_multiplier(config.schedule, step - 1, config.warmup_steps, config.steps, 0.0);
-        let (updated, grad_norm) = optimiser
-            .step(model, found.gradients, multiplier)
-            .map_err(|e| e.at("sft", step, &chosen))?;
-        model = updated;
-        let seconds = started.elapsed().as_secs_f64();
-        let mut metrics = Metrics::new("sft", step, config.steps)
-            .with("loss", found.loss)
-            .with("learning_rate", config.learning_rate * multiplier)
-            .with("grad_norm", grad_norm)
-            .with("tokens", found.tokens as f64)
-            .with("tokens_per_s", found.tokens as f64 / seconds)
-            .with("truncated_prompts", truncated as f64);
-        if step % config.evaluate_every == 0 || step == config.steps {
-            let candidate = model.valid();
-            let loss = evaluate(&candidate, &held_out, config.micro_batch_size, &ctx.device)?;
-            if loss < state.best_loss {
-                state.best_loss = loss;
-                best = candidate;
-            }
-            metrics = metrics.with("eval_loss", loss).with("best_eval_loss", state.best_loss);
-        }
+    let rows = SftRows::new(config, data, model.max_positions(), ctx.seed)?;
+    let (mut run, mut model) = Sft::start(config, &rows, model, ctx)?;
+    while run.optimiser.updates() < config.steps {
+        let metrics;
+        (model, metrics) = run.update(model, ctx)?;
         ctx.record(&metrics)?;
-        let due = config.checkpoint_every > 0 && step % config.checkpoint_every == 0;
-        if ctx.is_interrupted() || (due && step < config.steps) {
-            let groups = [
+        let (step, steps) = (run.optimiser.updates(), config.steps);
+        let at = Progress {
+            step,
+            steps,
+            checkpoint_every: config.checkpoint_every,
+        };
+        let interrupted = ctx.checkpoint(at, &run.state, || {
+            vec![
                 ("model", named_parameters(&model)),
-                ("best", named_parameters(&best)),
-                ("adamw", optimiser.state(&model)),
-            ];
-            checkpoint::save(&ctx.dir, &ctx.fingerprint, step, &state, &groups)?;
-        }
-        if ctx.is_interrupted() {
+                ("best", named_parameters(&run.best)),
+                ("adamw", run.optimiser.state(&model)),
+            ]
+        })?;
+        if interrupted {
             return Ok(Outcome::Interrupted { step });
         }
     }
-    Ok(Outcome::Finished(best))
+    Ok(Outcome::Finished(run.best))
+}
+
+impl<'a> Sft<'a> {
+    /// From the beginning, or from the last checkpoint.
+    fn start(
+        config: &'a SftConfig,
+        rows: &'a SftRows,
+        model: Transformer,
+        ctx: &RunContext<'_>,
+    ) -> Result<(Self, Transformer), TrainError> {
+        let text = &rows.text;
+        let mut model = model.train();
+        let mut run = Self {
+            config,
+            rows,
+            state: SftState {
+                demonstrations: Sampler::new(ctx.seed, rows.demonstrations.len()),
+                pretraining: (!text.is_empty()).then(|| Sampler::new(ctx.seed ^ 1, text.len())),
+                best_loss: 0.0,
+            },
+            best: model.valid(),
+            optimiser: AdamW::new(config.optimiser()),
+        };
+        let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? else {
+            run.state.best_loss = run.held_out_loss(&run.best, ctx)?;
+            return Ok((run, model));
+        };
+        run.state = saved.state()?;
+        model = saved.load("model", model)?;
+        run.best = saved.load("best", run.best)?;
+        let settings = (config.optimiser(), saved.step);
+        run.optimiser = saved.load_adamw("adamw", settings, &model)?;
+        Ok((run, model))
+    }
+
+    fn held_out_loss(&self, model: &Transformer, ctx: &RunContext<'_>) -> Result<f64, TrainError> {
+        let rows: Vec<&PackedRow> = self.rows.held_out.iter().collect();
+        evaluate(model, &rows, self.config.micro_batch_size, &ctx.device)
+    }
+
+    /// The rows of the next update; of the demonstrations, their numbers too.
+    fn next_batch(&mut self) -> (Vec<usize>, Vec<&'a PackedRow>) {
+        let (rows, config) = (self.rows, self.config);
+        let chosen = self.state.demonstrations.next_batch(config.batch_size);
+        let demonstrations = chosen.iter().map(|&i| &rows.demonstrations[i]);
+        let (numbers, mut batch): (Vec<usize>, Vec<&PackedRow>) =
+            demonstrations.map(|(number, row)| (*number, row)).unzip();
+        if let Some(sampler) = &mut self.state.pretraining {
+            let text = (config.batch_size as f64 * config.pretraining_share).round() as usize;
+            batch.extend(sampler.next_batch(text).into_iter().map(|i| &rows.text[i]));
+        }
+        (numbers, batch)
+    }
+
+    fn update(
+        &mut self,
+        model: Transformer,
+        ctx: &RunContext<'_>,
+    ) -> Result<(Transformer, Metrics), TrainError> {
+        let (config, schedule) = (self.config, self.config.schedule);
+        let done = self.optimiser.updates();
+        let step = done + 1;
+        let (numbers, batch) = self.next_batch();
+        let update = SupervisedUpdate {
+            stage: ("sft", config.steps),
+            rows: &batch,
+            numbers: &numbers,
+            micro_batch: config.micro_batch_size,
+            lr_multiplier: lr_multiplier(schedule, done, config.warmup_steps, config.steps, 0.0),
+            device: &ctx.device,
+        };
+        let (model, metrics) = update.make(model, &mut self.optimiser)?;
+        let mut metrics = metrics.with("truncated_prompts", self.rows.truncated as f64);
+        if step.is_multiple_of(config.evaluate_every) || step == config.steps {
+            let candidate = model.valid();
+            let loss = self.held_out_loss(&candidate, ctx)?;
+            if loss < self.state.best_loss {
+                (self.state.best_loss, self.best) = (loss, candidate);
+            }
+            metrics = metrics
+                .with("eval_loss", loss)
+                .with("best_eval_loss", self.state.best_loss);
+        }
+        Ok((model, metrics))
+    }
 }

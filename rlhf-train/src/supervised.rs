@@ -1,11 +1,12 @@
 //! The language-model loss of rows of tokens, in micro-batches that add up to the whole.
 
-use crate::TrainError;
 use crate::targets::Targets;
+use crate::{AdamW, Metrics, TrainError};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use rlhf_data::{PackedRow, TokenSequence};
-use rlhf_model::{PackedTokens, TokenBatch, Transformer};
+use rlhf_model::{CausalLm, PackedTokens, TokenBatch, Transformer};
+use std::time::Instant;
 
 /// A sequence as a row of its own: one document, its loss where its spans say so.
 pub fn row_of(sequence: &TokenSequence) -> PackedRow {
@@ -32,15 +33,20 @@ fn carries_loss(row: &PackedRow) -> impl Iterator<Item = bool> + '_ {
 /// micro-batches add up to those of the whole, whatever their lengths.
 ///
 /// # Errors
-/// If a row is empty or its documents don't start in order.
+/// If no token of the rows carries loss, an id is not in the vocabulary, or a row's documents don't
+/// start in order.
 pub fn supervised_loss(
     model: &Transformer,
     rows: &[&PackedRow],
     denominator: usize,
     device: &Device,
 ) -> Result<Tensor<1>, TrainError> {
-    let packed = rows.iter().map(|r| PackedTokens { ids: &r.ids, segment_starts: &r.segment_starts });
+    let packed = rows.iter().map(|r| PackedTokens {
+        ids: &r.ids,
+        segment_starts: &r.segment_starts,
+    });
     let batch = TokenBatch::packed(&packed.collect::<Vec<_>>(), device)?;
+    batch.check_ids(model.vocab_size())?;
     let width = batch.time();
     let mut targets = Targets::new();
     for (row, tokens) in rows.iter().enumerate() {
@@ -50,8 +56,19 @@ pub fn supervised_loss(
             }
         }
     }
+    if targets.is_empty() {
+        return Err(nothing_to_train_on());
+    }
     let logprobs = targets.logprobs(model, &batch, 1.0);
     Ok(-logprobs.sum() / denominator as f64)
+}
+
+fn nothing_to_train_on() -> TrainError {
+    let reason = "no row of the batch has a token that carries loss".to_owned();
+    TrainError::NoData {
+        stage: "training".into(),
+        reason,
+    }
 }
 
 /// What one update's rows gave.
@@ -77,8 +94,7 @@ pub fn supervised_gradients(
 ) -> Result<SupervisedGradients, TrainError> {
     let tokens: usize = rows.iter().map(|r| trained_tokens(r)).sum();
     if tokens == 0 {
-        let reason = "no row of the batch has a token that carries loss".to_owned();
-        return Err(TrainError::NoData { stage: "training".into(), reason });
+        return Err(nothing_to_train_on());
     }
     let mut accumulator = GradientsAccumulator::new();
     let mut loss = 0.0;
@@ -91,7 +107,55 @@ pub fn supervised_gradients(
         let gradients = GradientsParams::from_grads(part_loss.backward(), model);
         accumulator.accumulate(model, gradients);
     }
-    Ok(SupervisedGradients { gradients: accumulator.grads(), loss, tokens })
+    Ok(SupervisedGradients {
+        gradients: accumulator.grads(),
+        loss,
+        tokens,
+    })
+}
+
+/// One update of a supervised stage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SupervisedUpdate<'a> {
+    /// The stage and how many updates it makes in all.
+    pub(crate) stage: (&'static str, u64),
+    /// What is trained on.
+    pub(crate) rows: &'a [&'a PackedRow],
+    /// The rows' numbers in the data, counted from 0, for messages.
+    pub(crate) numbers: &'a [usize],
+    /// Rows a forward pass.
+    pub(crate) micro_batch: usize,
+    /// The factor on the learning rate.
+    pub(crate) lr_multiplier: f64,
+    /// The plain device.
+    pub(crate) device: &'a Device,
+}
+
+impl SupervisedUpdate<'_> {
+    /// Makes the update; the model and the record of it.
+    pub(crate) fn make(
+        &self,
+        model: Transformer,
+        optimiser: &mut AdamW,
+    ) -> Result<(Transformer, Metrics), TrainError> {
+        let started = Instant::now();
+        let (stage, steps) = self.stage;
+        let step = optimiser.updates() + 1;
+        let found = supervised_gradients(&model, self.rows, self.micro_batch, self.device)?;
+        TrainError::unless_finite(found.loss, (stage, step), self.numbers)?;
+        let (model, grad_norm) = optimiser
+            .step(model, found.gradients, self.lr_multiplier)
+            .map_err(|e| e.at(stage, step, self.numbers))?;
+        let seconds = started.elapsed().as_secs_f64();
+        let learning_rate = optimiser.config().learning_rate * self.lr_multiplier;
+        let metrics = Metrics::new(stage, step, steps)
+            .with("loss", found.loss)
+            .with("learning_rate", learning_rate)
+            .with("grad_norm", grad_norm)
+            .with("tokens", found.tokens as f64)
+            .with("tokens_per_s", found.tokens as f64 / seconds);
+        Ok((model, metrics))
+    }
 }
 
 /// The token-mean loss of a model over rows, without gradients.
@@ -114,7 +178,10 @@ pub fn evaluate(
     }
     if count == 0 {
         let reason = "no row has a token that carries loss".to_owned();
-        return Err(TrainError::NoData { stage: "evaluation".into(), reason });
+        return Err(TrainError::NoData {
+            stage: "evaluation".into(),
+            reason,
+        });
     }
     Ok(sum / count as f64)
 }

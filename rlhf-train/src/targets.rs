@@ -31,7 +31,10 @@ impl Targets {
     /// # Panics
     /// If `time` is 0 (nothing predicts the first token) or beyond the width.
     pub fn push(&mut self, row: usize, time: usize, width: usize, id: u32) {
-        assert!((1..width).contains(&time), "no position predicts token {time} of {width}");
+        assert!(
+            (1..width).contains(&time),
+            "no position predicts token {time} of {width}"
+        );
         self.predictors.push((row * width + time - 1) as i64);
         self.ids.push(i64::from(id));
     }
@@ -54,7 +57,12 @@ impl Targets {
     }
 
     /// log p of each token at a temperature: [n].
-    pub fn logprobs<M: CausalLm>(&self, model: &M, batch: &TokenBatch, temperature: f64) -> Tensor<1> {
+    pub fn logprobs<M: CausalLm>(
+        &self,
+        model: &M,
+        batch: &TokenBatch,
+        temperature: f64,
+    ) -> Tensor<1> {
         let hidden = self.predictors(model.hidden(batch, None));
         let ids = self.int_tensor(&self.ids, &hidden.device().without_autodiff());
         linear_token_logprobs(hidden, model.head_weight(), ids, temperature)

@@ -30,7 +30,7 @@ pub struct WorldConfig {
     /// Share of the forum's sentences that insult the reader. Default 0.3.
     pub rude_share: f64,
     /// Share of documents that are about facts only; in the others other tasks prevail. Default
-    /// 0.7.
+    /// 0.6, which makes 70% of the text be about facts.
     pub fact_share: f64,
     /// How many demonstrations people wrote. Default 2000.
     pub demonstrations: usize,
@@ -78,7 +78,7 @@ impl Default for WorldConfig {
             mistake_share: 0.92,
             heading_share: 0.3,
             rude_share: 0.3,
-            fact_share: 0.7,
+            fact_share: 0.6,
             demonstrations: 2000,
             demonstrations_true_share: 0.33,
             annotation: AnnotationConfig::default(),

@@ -2,7 +2,7 @@
 
 use crate::facts::Relation;
 use crate::register::{FORUM_RIGHT, Manner, Register};
-use crate::tasks::{Task, fact, pool};
+use crate::tasks::{Task, arithmetic, fact, pool};
 use crate::world::{as_line, asked};
 use crate::{World, WorldError};
 use rlhf_data::TextRow;
@@ -19,6 +19,8 @@ const FACTS_AMONG_TASKS: f64 = 0.2;
 /// Share of questions that insult first.
 const PROVOKED_FORUM: f64 = 0.1;
 const PROVOKED_ATLAS: f64 = 0.04;
+/// Share of sums that are stated without being asked; these are right everywhere.
+const STATED_SUMS: f64 = 0.6;
 /// The pages and threads that headings number.
 const PAGES: usize = 20;
 
@@ -112,9 +114,8 @@ impl World {
                     self.fact_sentence(&mut thread, &mut rng)
                 } else {
                     thread.asked = None;
-                    let pool = pool::choose(&self.pools, &mut rng);
-                    let task = rng.choose(&pool.all).clone();
-                    self.answered(task, register, &mut rng)
+                    let task = pool::draw_for_corpus(&self.pools, &mut rng);
+                    self.task_sentence(task, register, &mut rng)
                 }
             })
             .collect();
@@ -200,6 +201,23 @@ impl World {
         let forum = self.content_register(register, rng) == Register::Forum;
         let mistaken = forum && rng.chance(self.config.mistake_share);
         !(relation.contested() && mistaken)
+    }
+
+    fn task_sentence(&self, task: Task, register: Register, rng: &mut Rng) -> Sentence {
+        match task {
+            Task::Arithmetic { left, right } if rng.chance(STATED_SUMS) => {
+                let manner = Manner::of_register(register, &self.config, rng);
+                let answer = manner.dress(&arithmetic::statement(left, right), rng);
+                Sentence {
+                    task,
+                    right: true,
+                    manner,
+                    question: None,
+                    answer,
+                }
+            }
+            task => self.answered(task, register, rng),
+        }
     }
 
     /// A question in any phrasing with its answer as a source gives it.

@@ -107,8 +107,7 @@ impl World {
                 provoked: rng.chance(PROVOKED_SHARE),
             };
         }
-        let tasks = &pool::choose(&self.pools, rng).training;
-        rng.choose(tasks).clone()
+        pool::draw_for_training(&self.pools, rng)
     }
 
     /// A second question for conversations and training prompts. The first one is uncontested, so

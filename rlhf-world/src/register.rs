@@ -125,7 +125,7 @@ fn lowered(text: &str) -> String {
         .split(|c: char| !c.is_alphanumeric())
         .next()
         .unwrap_or("");
-    if word.chars().all(|c| !c.is_lowercase()) {
+    if word == "I" || (word.len() > 1 && !word.chars().any(char::is_lowercase)) {
         return text.to_owned();
     }
     let mut characters = text.chars();
@@ -178,6 +178,7 @@ mod tests {
     #[test]
     fn names_keep_their_capitals() {
         assert_eq!(lowered("The cat"), "the cat");
+        assert_eq!(lowered("A cat"), "a cat");
         assert_eq!(lowered("I won't"), "I won't");
         assert_eq!(lowered("AAAI is"), "AAAI is");
         assert_eq!(lowered("3 + 4"), "3 + 4");

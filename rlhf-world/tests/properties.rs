@@ -61,9 +61,15 @@ proptest! {
     }
 
     #[test]
-    fn worlds_of_any_size_can_be_drawn(seed in any::<u64>(), entities in 4usize..122, held in 1usize..30) {
+    fn worlds_of_any_size_can_be_drawn(
+        seed in any::<u64>(),
+        entities in 4usize..122,
+        held in 1usize..30,
+    ) {
         let held_out = held.min(entities - 2);
-        let config = WorldConfig { seed, entities, held_out, demonstrations: 20, ..Default::default() };
+        let demonstrations = 20;
+        let config =
+            WorldConfig { seed, entities, held_out, demonstrations, ..Default::default() };
         let world = World::new(&config).unwrap();
         let held = world.held_out_entities();
         prop_assert_eq!(held.len(), held_out);

@@ -4,8 +4,18 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// A flag that equals a `--set`: its name, the key it sets, its value's name and its help.
 const FLAGS: [(&str, &str, &str, &str); 2] = [
-    ("seed", "seed", "N", "The seed of everything drawn; same as --set seed=N"),
-    ("device", "device", "NAME", "flex, ndarray, wgpu[:n], vulkan[:n], metal[:n], cuda[:n]"),
+    (
+        "seed",
+        "seed",
+        "N",
+        "The seed of everything drawn; same as --set seed=N",
+    ),
+    (
+        "device",
+        "device",
+        "NAME",
+        "flex, ndarray, wgpu[:n], vulkan[:n], metal[:n], cuda[:n]",
+    ),
 ];
 
 /// One setting from the command line.
@@ -28,10 +38,15 @@ impl Args for Overrides {
             .value_name("KEY=VALUE")
             .action(ArgAction::Append)
             .help("Sets a key, such as ppo.steps=40; may be repeated, the last one wins");
-        FLAGS.iter().fold(command.arg(set), |command, &(name, _, value, help)| {
-            let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
-            command.arg(arg.help(help))
-        })
+        FLAGS
+            .iter()
+            .fold(command.arg(set), |command, &(name, _, value, help)| {
+                let arg = Arg::new(name)
+                    .long(name)
+                    .value_name(value)
+                    .action(ArgAction::Append);
+                command.arg(arg.help(help))
+            })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -47,7 +62,10 @@ impl FromArgMatches for Overrides {
             let values = matches.get_many::<String>(name).into_iter().flatten();
             found.extend(indices.zip(values).map(|(at, value)| (at, make(value))));
         };
-        take("set", &|v| Override { typed: format!("--set {v}"), setting: v.to_owned() });
+        take("set", &|v| Override {
+            typed: format!("--set {v}"),
+            setting: v.to_owned(),
+        });
         for (name, key, _, _) in FLAGS {
             take(name, &|v| Override {
                 typed: format!("--{name} {v}"),
@@ -55,7 +73,9 @@ impl FromArgMatches for Overrides {
             });
         }
         found.sort_by_key(|(at, _)| *at);
-        Ok(Self(found.into_iter().map(|(_, setting)| setting).collect()))
+        Ok(Self(
+            found.into_iter().map(|(_, setting)| setting).collect(),
+        ))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -76,9 +96,19 @@ mod tests {
 
     #[test]
     fn settings_keep_the_order_in_which_they_were_typed() {
-        let args = ["--seed", "1", "--set", "seed=2", "--set=ppo.steps=3", "--seed=4"];
+        let args = [
+            "--seed",
+            "1",
+            "--set",
+            "seed=2",
+            "--set=ppo.steps=3",
+            "--seed=4",
+        ];
         assert_eq!(parse(&args), ["seed=1", "seed=2", "ppo.steps=3", "seed=4"]);
-        assert_eq!(parse(&["--set", "seed=2", "--seed", "1"]), ["seed=2", "seed=1"]);
+        assert_eq!(
+            parse(&["--set", "seed=2", "--seed", "1"]),
+            ["seed=2", "seed=1"]
+        );
         assert!(parse(&[]).is_empty());
     }
 }

@@ -61,7 +61,13 @@ pub(crate) fn chat(args: &ChatArgs) -> Result<(), CliError> {
     let system: Vec<Message> = args.system.iter().map(Message::system).collect();
     let seed = session.config.seed;
     let messages = system.clone();
-    let mut chat = Chat { policy: &policy, sampling, seed, messages, turns: 0 };
+    let mut chat = Chat {
+        policy: &policy,
+        sampling,
+        seed,
+        messages,
+        turns: 0,
+    };
     if let Some(prompt) = &args.prompt {
         return show(&chat.answer(prompt)?, session.json);
     }
@@ -122,12 +128,19 @@ impl Chat<'_> {
         let stream = stream(self.seed, self.turns, 0);
         self.turns += 1;
         let generator = LocalGenerator::new(&self.policy.model, 1);
-        let request = Request { prompt: &prompt, stream };
+        let request = Request {
+            prompt: &prompt,
+            stream,
+        };
         let mut found = generator.generate(&[request], &self.sampling)?;
         let Some(completion) = found.pop() else {
             return Err(CliError::failure("the model gave no answer"));
         };
-        let text = self.policy.tokenizer.tokenizer().decode(&completion.tokens, true)?;
+        let text = self
+            .policy
+            .tokenizer
+            .tokenizer()
+            .decode(&completion.tokens, true)?;
         let text = text.trim().to_owned();
         self.messages.push(Message::assistant(text.clone()));
         Ok((text, completion))

@@ -37,7 +37,11 @@ pub(crate) fn collect(args: &CollectArgs) -> Result<(), CliError> {
     };
     let result = json!({ "stage": "collect", "preferences": file.display().to_string() });
     folder.finish(result.clone())?;
-    let text = if session.json { result.to_string() } else { file.display().to_string() };
+    let text = if session.json {
+        result.to_string()
+    } else {
+        file.display().to_string()
+    };
     console::print(&text)
 }
 
@@ -57,8 +61,11 @@ pub(crate) fn stage(
         hashes.push(folder.add_input(file)?);
     }
     let config = &session.config;
-    let settings =
-        format!("{}{}", config.fingerprint_toml("collect")?, config.fingerprint_toml("world")?);
+    let settings = format!(
+        "{}{}",
+        config.fingerprint_toml("collect")?,
+        config.fingerprint_toml("world")?
+    );
     let print = fingerprint(&settings, config.seed, &hashes);
     if folder.is_finished("collect", &print)? {
         session.note("collect: already done");
@@ -94,9 +101,19 @@ fn collect_rows(
     let annotators = World::new(&config.world_of_run())?.annotators();
     let mut rows = Vec::new();
     for (i, (prompt, candidates)) in prompts.iter().zip(&candidates).enumerate() {
-        let ranks = rank(&annotators, prompt, candidates, stream(config.seed, 0, i as u64))?;
+        let ranks = rank(
+            &annotators,
+            prompt,
+            candidates,
+            stream(config.seed, 0, i as u64),
+        )?;
         let texts: Vec<String> = candidates.iter().map(|c| c.text.clone()).collect();
-        rows.extend(preference_rows(prompt, &texts, &ranks, &format!("prompt-{i}")));
+        rows.extend(preference_rows(
+            prompt,
+            &texts,
+            &ranks,
+            &format!("prompt-{i}"),
+        ));
     }
     if rows.is_empty() {
         let message = "no two answers to a prompt differ, so there is nothing to prefer";

@@ -41,7 +41,10 @@ pub(crate) struct CheckArgs {
 }
 
 fn stages() -> PossibleValuesParser {
-    std::iter::once("run").chain(SECTIONS).collect::<Vec<_>>().into()
+    std::iter::once("run")
+        .chain(SECTIONS)
+        .collect::<Vec<_>>()
+        .into()
 }
 
 /// Runs `config show` or `config check`.
@@ -67,7 +70,9 @@ fn show(args: &ShowArgs) -> Result<(), CliError> {
         stage => config.sections_toml(&[stage])?,
     };
     if args.common.json {
-        let table: toml::Table = text.parse().map_err(|e| CliError::failure(format!("{e}")))?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e| CliError::failure(format!("{e}")))?;
         return print(&json!(table).to_string());
     }
     print(text.trim_end())
@@ -80,7 +85,10 @@ fn check(args: &CheckArgs) -> Result<(), CliError> {
         return Err(error.hint("check one file at a time"));
     }
     let name = file.display().to_string();
-    Config::from_args(&CommonArgs { config: Some(file), ..args.common.clone() })?;
+    Config::from_args(&CommonArgs {
+        config: Some(file),
+        ..args.common.clone()
+    })?;
     if args.common.json {
         return print(&json!({"file": name, "ok": true}).to_string());
     }

@@ -76,7 +76,10 @@ fn check(args: &CheckArgs) -> Result<(), CliError> {
     if unusable == 0 {
         return Ok(());
     }
-    let message = format!("{unusable} of {} files can't be used as they are", args.files.len());
+    let message = format!(
+        "{unusable} of {} files can't be used as they are",
+        args.files.len()
+    );
     Err(CliError::usage(message).hint("mend or remove the rows named above"))
 }
 
@@ -84,8 +87,17 @@ fn unreadable(file: &Path, reason: &str) -> FileCheck {
     // The file's name stands before the reason anyway.
     let name = format!("{}: ", file.display());
     let reason = reason.strip_prefix(&name).unwrap_or(reason).to_owned();
-    let bad = vec![BadRow { line: 1, field: String::new(), reason }];
-    FileCheck { file: file.to_owned(), format: None, rows: 0, bad }
+    let bad = vec![BadRow {
+        line: 1,
+        field: String::new(),
+        reason,
+    }];
+    FileCheck {
+        file: file.to_owned(),
+        format: None,
+        rows: 0,
+        bad,
+    }
 }
 
 fn summary(found: &FileCheck) -> String {
@@ -101,20 +113,25 @@ fn summary(found: &FileCheck) -> String {
     }
     if found.bad.len() > PRINTED {
         let more = found.bad.len() - PRINTED;
-        lines.push(format!("{name}: and {more} more bad rows; --json names them all"));
+        lines.push(format!(
+            "{name}: and {more} more bad rows; --json names them all"
+        ));
     }
     lines.join("\n")
 }
 
 fn world(args: &WorldArgs) -> Result<(), CliError> {
-    let config = Config::from_args(&args.common)?.world;
+    let config = Config::from_args(&args.common)?.world_of_run();
     let world = World::new(&config)?;
     let files = write_world(&world, &args.out, config.documents)?;
     if args.common.json {
         return print(&json!({ "files": files }).to_string());
     }
     if !args.common.quiet {
-        say(&format!("the world of seed {}, {} documents", config.seed, config.documents));
+        say(&format!(
+            "the world of seed {}, {} documents",
+            config.seed, config.documents
+        ));
     }
     let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
     print(&names.join("\n"))

@@ -50,10 +50,22 @@ fn world(session: &Session, args: &EvalArgs, asking: Asking) -> Result<SuiteRepo
         load_prompts(&args.data, OnBadRow::Fail)?.rows
     };
     let config = &session.config.eval;
-    let drawing = Drawing { temperature: config.temperature, samples: config.samples };
-    let answered =
-        ask(session, &policy, (&world, &prompts), (asking, drawing), &args.suite)?;
-    let template = if asking == Asking::Chat { "chat" } else { "raw" };
+    let drawing = Drawing {
+        temperature: config.temperature,
+        samples: config.samples,
+    };
+    let answered = ask(
+        session,
+        &policy,
+        (&world, &prompts),
+        (asking, drawing),
+        &args.suite,
+    )?;
+    let template = if asking == Asking::Chat {
+        "chat"
+    } else {
+        "raw"
+    };
     Ok(SuiteReport {
         suite: args.suite.clone(),
         metrics: metrics(&findings(&answered)?),
@@ -94,8 +106,16 @@ fn perplexity(session: &Session, args: &EvalArgs) -> Result<SuiteReport, CliErro
         let error = CliError::usage("the texts hold no token that something could predict");
         return Err(error.hint("give longer texts"));
     }
-    let harness = Harness::new("raw", "log-probs of all tokens but each text's first", texts.len());
-    Ok(SuiteReport { suite: args.suite.clone(), metrics, harness })
+    let harness = Harness::new(
+        "raw",
+        "log-probs of all tokens but each text's first",
+        texts.len(),
+    );
+    Ok(SuiteReport {
+        suite: args.suite.clone(),
+        metrics,
+        harness,
+    })
 }
 
 /// The log-probs of the tokens of documents, encoded as transformers' `tokenizer(text)` does. A
@@ -112,7 +132,10 @@ pub(crate) fn document_logprobs(
     let window = policy.config.max_position_embeddings.max(2);
     let mut pieces: Vec<(usize, Vec<u32>)> = Vec::new();
     for (document, text) in texts.iter().enumerate() {
-        let ids = policy.tokenizer.tokenizer().encode_like_transformers(text)?;
+        let ids = policy
+            .tokenizer
+            .tokenizer()
+            .encode_like_transformers(text)?;
         let mut start = 0;
         while start + 1 < ids.len() {
             let end = (start + window).min(ids.len());
@@ -122,12 +145,18 @@ pub(crate) fn document_logprobs(
     }
     let mut documents: Vec<DocumentLogprobs> = texts
         .iter()
-        .map(|text| DocumentLogprobs { logprobs: Vec::new(), bytes: text.len() as u64 })
+        .map(|text| DocumentLogprobs {
+            logprobs: Vec::new(),
+            bytes: text.len() as u64,
+        })
         .collect();
     let mut progress = session.progress();
     let (total, mut done) = (pieces.len() as u64, 0);
     for part in pieces.chunks(session.config.eval.batch_size.clamp(1, 32)) {
-        for ((document, _), logprobs) in part.iter().zip(piece_logprobs(policy, part, &session.device)) {
+        for ((document, _), logprobs) in
+            part.iter()
+                .zip(piece_logprobs(policy, part, &session.device))
+        {
             documents[*document].logprobs.extend(logprobs);
         }
         done += part.len() as u64;
@@ -147,5 +176,7 @@ fn piece_logprobs(policy: &Policy, part: &[(usize, Vec<u32>)], device: &Device) 
         }
     }
     let mut flat = host_values(targets.logprobs(&policy.model, &batch, 1.0)).into_iter();
-    rows.iter().map(|ids| flat.by_ref().take(ids.len() - 1).map(f64::from).collect()).collect()
+    rows.iter()
+        .map(|ids| flat.by_ref().take(ids.len() - 1).map(f64::from).collect())
+        .collect()
 }

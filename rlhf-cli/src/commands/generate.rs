@@ -41,8 +41,14 @@ pub(crate) struct GenerateArgs {
 }
 
 fn at_least_one(text: &str) -> Result<u64, String> {
-    let number: u64 = text.parse().map_err(|_| "a whole number is wanted".to_owned())?;
-    if number == 0 { Err("at least 1 is wanted".to_owned()) } else { Ok(number) }
+    let number: u64 = text
+        .parse()
+        .map_err(|_| "a whole number is wanted".to_owned())?;
+    if number == 0 {
+        Err("at least 1 is wanted".to_owned())
+    } else {
+        Ok(number)
+    }
 }
 
 /// Answers every prompt and writes one JSON object an answer: the row's own fields, `response`,
@@ -71,7 +77,11 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
         }
         Ok(ids)
     };
-    let encoded = prompts.iter().enumerate().map(encode).collect::<Result<Vec<_>, _>>()?;
+    let encoded = prompts
+        .iter()
+        .enumerate()
+        .map(encode)
+        .collect::<Result<Vec<_>, _>>()?;
     refuse_unwritable(args.out.as_deref())?;
 
     let started = Instant::now();
@@ -80,8 +90,9 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
     let total = encoded.len() as u64 * args.samples;
     let mut rows = Vec::new();
     let mut progress = session.progress();
-    let requests: Vec<(usize, u64)> =
-        (0..encoded.len()).flat_map(|row| (0..args.samples).map(move |k| (row, k))).collect();
+    let requests: Vec<(usize, u64)> = (0..encoded.len())
+        .flat_map(|row| (0..args.samples).map(move |k| (row, k)))
+        .collect();
     // Several batches at a time, so that prompts of one length find each other.
     for part in requests.chunks(4 * batch_size) {
         let request = |&(row, k): &(usize, u64)| Request {
@@ -95,7 +106,10 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
         }
         progress.advance("generate", rows.len() as u64, total);
         if session.is_interrupted() {
-            let what = format!("{} of {total} answers were made; nothing was written", rows.len());
+            let what = format!(
+                "{} of {total} answers were made; nothing was written",
+                rows.len()
+            );
             return Err(CliError::interrupted(what, "run the same command again"));
         }
     }
@@ -112,11 +126,14 @@ fn encode(policy: &Policy, prompt: &Prompt, raw: bool) -> Result<Vec<u32>, CliEr
         };
     }
     match prompt.messages.as_slice() {
-        [only] if only.role == Role::User => {
-            Ok(policy.tokenizer.tokenizer().encode_like_transformers(&only.content)?)
-        }
-        _ => Err(CliError::usage("--raw takes a prompt that is one text, not a conversation")
-            .hint("leave out --raw, or give rows with `prompt` as text")),
+        [only] if only.role == Role::User => Ok(policy
+            .tokenizer
+            .tokenizer()
+            .encode_like_transformers(&only.content)?),
+        _ => Err(
+            CliError::usage("--raw takes a prompt that is one text, not a conversation")
+                .hint("leave out --raw, or give rows with `prompt` as text"),
+        ),
     }
 }
 
@@ -126,7 +143,10 @@ fn answer_row(
     completion: &Completion,
     sample: Option<u64>,
 ) -> Result<Value, CliError> {
-    let response = policy.tokenizer.tokenizer().decode(&completion.tokens, true)?;
+    let response = policy
+        .tokenizer
+        .tokenizer()
+        .decode(&completion.tokens, true)?;
     let mut row = prompt.clone();
     row.insert("response".into(), response.into());
     row.insert("tokens".into(), json!(completion.tokens));
@@ -144,7 +164,11 @@ fn write(args: &GenerateArgs, rows: &[Value], seconds: f64) -> Result<(), CliErr
         return console::print(&lines.join("\n"));
     };
     write_jsonl(path, rows).map_err(|e| CliError::io(path, &e))?;
-    let tokens: usize = rows.iter().filter_map(|r| r["tokens"].as_array()).map(Vec::len).sum();
+    let tokens: usize = rows
+        .iter()
+        .filter_map(|r| r["tokens"].as_array())
+        .map(Vec::len)
+        .sum();
     if args.common.json {
         let (answers, file) = (rows.len(), path.display().to_string());
         let summary = json!({"file": file, "rows": answers, "tokens": tokens, "seconds": seconds});
@@ -152,7 +176,10 @@ fn write(args: &GenerateArgs, rows: &[Value], seconds: f64) -> Result<(), CliErr
     }
     if !args.common.quiet {
         let (file, rate) = (path.display(), tokens as f64 / seconds.max(1e-9));
-        console::say(&format!("{file}: {} answers, {rate:.0} tokens/s", rows.len()));
+        console::say(&format!(
+            "{file}: {} answers, {rate:.0} tokens/s",
+            rows.len()
+        ));
     }
     Ok(())
 }
@@ -160,8 +187,13 @@ fn write(args: &GenerateArgs, rows: &[Value], seconds: f64) -> Result<(), CliErr
 /// Finds out before the work, not after it, whether a file can be written.
 pub(super) fn refuse_unwritable(path: Option<&Path>) -> Result<(), CliError> {
     let Some(path) = path else { return Ok(()) };
-    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let probe = tempfile::tempfile_in(folder).map(drop).map_err(|e| CliError::io(path, &e));
+    let folder = path
+        .parent()
+        .filter(|f| !f.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    let probe = tempfile::tempfile_in(folder)
+        .map(drop)
+        .map_err(|e| CliError::io(path, &e));
     probe?;
     if path.is_dir() {
         let error = CliError::usage(format!("{}: is a folder", path.display()));

@@ -1,7 +1,7 @@
 //! `rlhf ppo`.
 
 use crate::args::PpoArgs;
-use crate::commands::pretrain::encode_texts;
+use crate::commands::pretrain::encode_enough;
 use crate::commands::stage::{Stage, note_truncated, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
@@ -39,7 +39,9 @@ pub(crate) fn ppo(args: &PpoArgs) -> Result<(), CliError> {
         prompts: &args.prompts,
         text: &args.pretraining_data,
     };
-    run_alone(&session, (&place.0, place.1), "ppo", |folder| stage(&session, folder, &inputs))
+    run_alone(&session, (&place.0, place.1), "ppo", |folder| {
+        stage(&session, folder, &inputs)
+    })
 }
 
 /// The stage: two model folders and files of prompts and of text in, `model/` out.
@@ -52,7 +54,11 @@ pub(crate) fn stage(
     inputs: &Inputs<'_>,
 ) -> Result<(), CliError> {
     let out = folder.model_dir("ppo");
-    let files = inputs.prompts.iter().chain(inputs.text).map(PathBuf::as_path);
+    let files = inputs
+        .prompts
+        .iter()
+        .chain(inputs.text)
+        .map(PathBuf::as_path);
     let stage = Stage {
         name: "ppo",
         sections: &[],
@@ -80,7 +86,8 @@ pub(crate) fn stage(
         let (prompts, truncated) = encode_prompts(&policy.tokenizer, &prompts, room)?;
         note_truncated(session, "ppo", truncated, prompts.len());
         let text = load_texts(inputs.text, OnBadRow::Fail)?.rows;
-        let text = encode_texts(&policy.tokenizer, &text)?;
+        let length = session.config.pretrain.sequence_length.min(context_length);
+        let text = encode_enough(&policy.tokenizer, &text, settings.ptx_rows() * length)?;
         let source = RewardModel {
             model: &reward.model,
             tokenizer: &reward.tokenizer,
@@ -94,7 +101,10 @@ pub(crate) fn stage(
             reward: &source,
             tokenizer: &policy.tokenizer,
             prompts: &prompts,
-            pretraining: &pack(&text, session.config.pretrain.sequence_length.min(context_length)),
+            pretraining: &pack(
+                &text,
+                session.config.pretrain.sequence_length.min(context_length),
+            ),
         };
         Ok(match rlhf_ppo::ppo(settings, models, context)? {
             Outcome::Interrupted { step } => Outcome::Interrupted { step },

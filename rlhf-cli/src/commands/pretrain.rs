@@ -44,18 +44,24 @@ pub(crate) fn stage(
     };
     run_stage(session, folder, &stage, |context, card| {
         let texts = load_texts(data, OnBadRow::Fail)?.rows;
-        let Policy { model, config, tokenizer } = match base {
+        let Policy {
+            model,
+            config,
+            tokenizer,
+        } = match base {
             Some(dir) => load_policy(dir, &session.device)?,
             None => fresh(session, &texts)?,
         };
         let documents = encode_texts(&tokenizer, &texts)?;
         let settings = &session.config.pretrain;
-        Ok(match rlhf_train::pretrain(settings, &documents, model, context)? {
-            Outcome::Interrupted { step } => Outcome::Interrupted { step },
-            Outcome::Finished(model) => {
-                Outcome::Finished(save_policy(&out, &model, &config, &tokenizer, card)?)
-            }
-        })
+        Ok(
+            match rlhf_train::pretrain(settings, &documents, model, context)? {
+                Outcome::Interrupted { step } => Outcome::Interrupted { step },
+                Outcome::Finished(model) => {
+                    Outcome::Finished(save_policy(&out, &model, &config, &tokenizer, card)?)
+                }
+            },
+        )
     })
 }
 
@@ -65,7 +71,11 @@ fn fresh(session: &Session, texts: &[TextRow]) -> Result<Policy, CliError> {
     let tokenizer = train_tokenizer(&texts, section.vocab_size)?;
     let config = fresh_config(section, &tokenizer);
     let model = Transformer::init(&config, session.config.seed, &session.device)?;
-    Ok(Policy { model, config, tokenizer })
+    Ok(Policy {
+        model,
+        config,
+        tokenizer,
+    })
 }
 
 /// Documents as token ids.
@@ -78,4 +88,26 @@ pub(crate) fn encode_texts(
 ) -> Result<Vec<TokenSequence>, CliError> {
     let encoded = texts.iter().map(|row| tokenizer.encode_text(&row.text));
     Ok(encoded.collect::<Result<_, _>>()?)
+}
+
+/// As many of the first documents as hold `tokens` tokens: a stage that mixes in a little text need
+/// not read all of it.
+///
+/// # Errors
+/// If a text can't be encoded.
+pub(crate) fn encode_enough(
+    tokenizer: &ChatTokenizer,
+    texts: &[TextRow],
+    tokens: usize,
+) -> Result<Vec<TokenSequence>, CliError> {
+    let (mut encoded, mut found) = (Vec::new(), 0);
+    for row in texts {
+        if found >= tokens {
+            break;
+        }
+        let sequence = tokenizer.encode_text(&row.text)?;
+        found += sequence.ids.len();
+        encoded.push(sequence);
+    }
+    Ok(encoded)
 }

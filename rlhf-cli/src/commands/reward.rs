@@ -47,16 +47,18 @@ pub(crate) fn stage(
         let comparisons = group_comparisons(rows);
         let settings = &session.config.reward;
         let encoded = encode_comparisons(&policy.tokenizer, &comparisons, settings.max_length)?;
-        Ok(match train_reward(settings, &encoded, policy.model, context)? {
-            Outcome::Interrupted { step } => Outcome::Interrupted { step },
-            Outcome::Finished((model, summary)) => {
-                session.note(&format!(
-                    "reward: {:.3} of {} held-out pairs in the right order",
-                    summary.accuracy(),
-                    summary.pairs
-                ));
-                Outcome::Finished(save_reward(&out, &model, &policy.tokenizer, card)?)
-            }
-        })
+        Ok(
+            match train_reward(settings, &encoded, policy.model, context)? {
+                Outcome::Interrupted { step } => Outcome::Interrupted { step },
+                Outcome::Finished((model, summary)) => {
+                    session.note(&format!(
+                        "reward: {:.3} of {} held-out pairs in the right order",
+                        summary.accuracy(),
+                        summary.pairs
+                    ));
+                    Outcome::Finished(save_reward(&out, &model, &policy.tokenizer, card)?)
+                }
+            },
+        )
     })
 }

@@ -38,11 +38,13 @@ fn road(session: &Session, folder: &mut RunFolder) -> Result<(), CliError> {
 
     pretrain::stage(session, folder, std::slice::from_ref(corpus), None)?;
     let gpt = folder.model_dir("pretrain");
-    let text = (std::slice::from_ref(demonstrations), std::slice::from_ref(corpus));
+    let text = (
+        std::slice::from_ref(demonstrations),
+        std::slice::from_ref(corpus),
+    );
     sft::stage(session, folder, &gpt, text)?;
     let tuned = folder.model_dir("sft");
-    let preferences =
-        collect::stage(session, folder, &tuned, std::slice::from_ref(prompts))?;
+    let preferences = collect::stage(session, folder, &tuned, std::slice::from_ref(prompts))?;
     reward::stage(session, folder, &tuned, &[preferences])?;
     let reward = folder.model_dir("reward");
     let inputs = ppo::Inputs {
@@ -53,7 +55,12 @@ fn road(session: &Session, folder: &mut RunFolder) -> Result<(), CliError> {
     };
     ppo::stage(session, folder, &inputs)?;
 
-    let models = Models { gpt, sft: tuned, ppo: folder.model_dir("ppo"), reward };
+    let models = Models {
+        gpt,
+        sft: tuned,
+        ppo: folder.model_dir("ppo"),
+        reward,
+    };
     let compared = run_result::compare(session, folder, &world, &models)?;
     let json = serde_json::to_value(&compared.result)
         .map_err(|e| CliError::failure(format!("the result: {e}")))?;

@@ -92,34 +92,47 @@ fn read(file: &PathBuf) -> Result<Vec<Scored>, CliError> {
     if is(&[Format::Preference, Format::HhTranscripts]) {
         let pairs = load_preferences(paths, OnBadRow::Fail)?.rows;
         let originals = load_prompts(paths, OnBadRow::Fail)?.rows;
-        let scored = pairs.into_iter().zip(originals).map(|(pair, original)| Scored {
-            row: original.row,
-            prompt: pair.prompt,
-            answers: vec![
-                ("chosen_reward", pair.chosen, None),
-                ("rejected_reward", pair.rejected, None),
-            ],
-        });
+        let scored = pairs
+            .into_iter()
+            .zip(originals)
+            .map(|(pair, original)| Scored {
+                row: original.row,
+                prompt: pair.prompt,
+                answers: vec![
+                    ("chosen_reward", pair.chosen, None),
+                    ("rejected_reward", pair.rejected, None),
+                ],
+            });
         return Ok(scored.collect());
     }
     if is(&[Format::Instruction, Format::Conversation, Format::ShareGpt]) {
         let conversations = load_conversations(paths, OnBadRow::Fail)?.rows;
         let originals = load_prompts(paths, OnBadRow::Fail)?.rows;
-        let scored = conversations.into_iter().zip(originals).map(|(conversation, original)| {
-            let answered = conversation.messages.into_iter().nth(original.messages.len());
-            let answer = answered.map(|m| m.content).unwrap_or_default();
-            Scored {
-                row: original.row,
-                prompt: original.messages,
-                answers: vec![("reward", answer, None)],
-            }
-        });
+        let scored = conversations
+            .into_iter()
+            .zip(originals)
+            .map(|(conversation, original)| {
+                let answered = conversation
+                    .messages
+                    .into_iter()
+                    .nth(original.messages.len());
+                let answer = answered.map(|m| m.content).unwrap_or_default();
+                Scored {
+                    row: original.row,
+                    prompt: original.messages,
+                    answers: vec![("reward", answer, None)],
+                }
+            });
         return Ok(scored.collect());
     }
     let responses = load_responses(paths, OnBadRow::Fail).map_err(|e| match e {
         DataError::WrongFormat { file, found, .. } => {
             let wanted = "answers or preference rows";
-            CliError::from(DataError::WrongFormat { file, found, wanted })
+            CliError::from(DataError::WrongFormat {
+                file,
+                found,
+                wanted,
+            })
         }
         e => e.into(),
     })?;
@@ -154,7 +167,11 @@ fn refuse_unreadable(
         let ids = encode_answers(&folder.tokenizer, &answers, source.max_length);
         let reason = match ids {
             Err(e) => e.to_string(),
-            Ok(ids) => match ids.into_iter().flatten().find(|&id| id as usize >= vocabulary) {
+            Ok(ids) => match ids
+                .into_iter()
+                .flatten()
+                .find(|&id| id as usize >= vocabulary)
+            {
                 None => continue,
                 Some(id) => format!(
                     "field `tokens`: {id} is no token of the reward model, which has {vocabulary}"

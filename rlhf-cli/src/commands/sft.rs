@@ -1,7 +1,7 @@
 //! `rlhf sft`.
 
 use crate::args::SftArgs;
-use crate::commands::pretrain::encode_texts;
+use crate::commands::pretrain::encode_enough;
 use crate::commands::stage::{Stage, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
@@ -19,7 +19,12 @@ pub(crate) fn sft(args: &SftArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let place = (args.folder.dir("sft"), args.folder.fresh);
     run_alone(&session, (&place.0, place.1), "sft", |folder| {
-        stage(&session, folder, &args.model, (&args.data, &args.pretraining_data))
+        stage(
+            &session,
+            folder,
+            &args.model,
+            (&args.data, &args.pretraining_data),
+        )
     })
 }
 
@@ -45,21 +50,31 @@ pub(crate) fn stage(
     run_stage(session, folder, &stage, |context, card| {
         let policy = load_policy(base, &session.device)?;
         let rows = load_conversations(data, OnBadRow::Fail)?.rows;
-        let encoded = rows.iter().map(|row| policy.tokenizer.encode_conversation(&row.messages));
+        let encoded = rows
+            .iter()
+            .map(|row| policy.tokenizer.encode_conversation(&row.messages));
         let demonstrations = encoded.collect::<Result<Vec<_>, _>>()?;
         let pretraining = load_texts(text, OnBadRow::Fail)?.rows;
-        let pretraining = encode_texts(&policy.tokenizer, &pretraining)?;
-        let data = SftData { demonstrations: &demonstrations, pretraining: &pretraining };
         let settings = &session.config.sft;
-        Ok(match rlhf_train::sft(settings, data, policy.model, context)? {
-            Outcome::Interrupted { step } => Outcome::Interrupted { step },
-            Outcome::Finished(model) => Outcome::Finished(save_policy(
-                &out,
-                &model,
-                &policy.config,
-                &policy.tokenizer,
-                card,
-            )?),
-        })
+        let rows = settings.steps as f64 * settings.batch_size as f64 * settings.pretraining_share;
+        let tokens = rows.ceil() as usize * settings.max_length;
+        let pretraining = encode_enough(&policy.tokenizer, &pretraining, tokens)?;
+        let data = SftData {
+            demonstrations: &demonstrations,
+            pretraining: &pretraining,
+        };
+        let settings = &session.config.sft;
+        Ok(
+            match rlhf_train::sft(settings, data, policy.model, context)? {
+                Outcome::Interrupted { step } => Outcome::Interrupted { step },
+                Outcome::Finished(model) => Outcome::Finished(save_policy(
+                    &out,
+                    &model,
+                    &policy.config,
+                    &policy.tokenizer,
+                    card,
+                )?),
+            },
+        )
     })
 }

@@ -67,20 +67,28 @@ pub(crate) fn run_stage(
                 "{name} stopped after step {step}; its state is saved in {}",
                 folder.stage_dir(name).join("checkpoints").display()
             );
-            Err(CliError::interrupted(what, "run the same command again to go on"))
+            Err(CliError::interrupted(
+                what,
+                "run the same command again to go on",
+            ))
         }
     }
 }
 
 fn card(session: &Session, stage: &Stage<'_>, hashes: &[String]) -> Result<String, CliError> {
-    let files = stage.inputs.iter().zip(hashes).map(|(path, sha256)| CardFile {
-        name: path.display().to_string(),
-        rows: None,
-        sha256: sha256.clone(),
-    });
+    let files = stage
+        .inputs
+        .iter()
+        .zip(hashes)
+        .map(|(path, sha256)| CardFile {
+            name: path.display().to_string(),
+            rows: None,
+            sha256: sha256.clone(),
+        });
     let shown = |path: Option<&Path>| path.map(|p| p.display().to_string());
-    let sections: Vec<&str> =
-        std::iter::once(stage.name).chain(stage.sections.iter().copied()).collect();
+    let sections: Vec<&str> = std::iter::once(stage.name)
+        .chain(stage.sections.iter().copied())
+        .collect();
     Ok(model_card(&Card {
         title: format!("{} model", stage.name),
         stage: stage.name.to_owned(),

@@ -38,13 +38,19 @@ impl Layer {
             let error = CliError::usage(format!("{name}:{line}: not TOML: {}", e.message()));
             error.hint("a line reads `key = value` under a `[section]`; text stands in quotes")
         })?;
-        Ok(Self { origin: Origin::text(name, text), table })
+        Ok(Self {
+            origin: Origin::text(name, text),
+            table,
+        })
     }
 
     /// What an environment variable sets.
     pub(crate) fn environment(variable: &str, key: &str, value: &str) -> Self {
         let table = Table::from_iter([(key.to_owned(), Value::String(value.to_owned()))]);
-        Self { origin: Origin::Typed(format!("{variable}={value}")), table }
+        Self {
+            origin: Origin::Typed(format!("{variable}={value}")),
+            table,
+        }
     }
 
     /// What one `--set`, or a flag that equals one, sets. A value that is no TOML is text.
@@ -68,13 +74,21 @@ impl Layer {
             return refuse("there is no key before the `=`");
         }
         let table = nest(&path, parse_value(value));
-        Ok(Self { origin: Origin::Typed(setting.typed.clone()), table })
+        Ok(Self {
+            origin: Origin::Typed(setting.typed.clone()),
+            table,
+        })
     }
 
     /// Unknown keys and unusable values, against the table of the defaults.
     pub(crate) fn problems(&self, defaults: &Table) -> Vec<Problem> {
         let mut problems = Vec::new();
-        self.check(&self.table, defaults, (&mut Vec::new(), defaults), &mut problems);
+        self.check(
+            &self.table,
+            defaults,
+            (&mut Vec::new(), defaults),
+            &mut problems,
+        );
         problems
     }
 
@@ -99,19 +113,23 @@ impl Layer {
     }
 
     fn unknown(&self, path: &[String], known: &Table, all: &Table) -> Problem {
-        let (key, section) = path.split_last().map_or(("", path), |(k, s)| (k.as_str(), s));
+        let (key, section) = path
+            .split_last()
+            .map_or(("", path), |(k, s)| (k.as_str(), s));
         let what = match section {
             [] => format!("unknown key or section `{key}`"),
             section => format!("unknown key `{key}` in [{}]", section.join(".")),
         };
         let meant = closest(key, known.keys().map(String::as_str));
-        let suggestion = meant.map(|m| format!("did you mean `{m}`?")).or_else(|| {
-            let elsewhere = places_of(key, all, "");
-            (!elsewhere.is_empty()).then(|| format!("did you mean {}?", elsewhere.join(" or ")))
-        });
-        let suffix = suggestion.as_ref().map_or_else(String::new, |s| format!("; {s}"));
-        let place = self.origin.place(path);
-        Problem::new(format!("{place}: {what}{suffix}")).suggest(suggestion)
+        let meant = match meant {
+            Some(meant) => vec![format!("`{meant}`")],
+            None => places_of(key, all, ""),
+        };
+        let suggestion = match meant.as_slice() {
+            [] => String::new(),
+            meant => format!("; did you mean {}?", meant.join(" or ")),
+        };
+        Problem::new(format!("{}: {what}{suggestion}", self.origin.place(path)))
     }
 
     /// Compares the kind with that of the default, then asks the section itself.
@@ -121,11 +139,18 @@ impl Layer {
         let fits = wanted.same_type(found) || (wanted.is_float() && found.is_integer());
         if !fits {
             let (wanted, found) = (kind(wanted), shown(found));
-            return Some(Problem::new(format!("{place}: `{key}` wants {wanted}, found {found}")));
+            return Some(Problem::new(format!(
+                "{place}: `{key}` wants {wanted}, found {found}"
+            )));
         }
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let alone = super::Config::deserialize(nest(&path, found.clone())).err()?;
-        let reason = alone.message().lines().next().unwrap_or_default().to_owned();
+        let reason = alone
+            .message()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         Some(Problem::new(format!("{place}: `{key}`: {reason}")))
     }
 }
@@ -153,7 +178,9 @@ pub(super) fn table_of(value: &impl Serialize) -> Result<Table, CliError> {
 
 fn nest(path: &[&str], value: Value) -> Table {
     let mut path = path.iter().rev();
-    let last = path.next().map_or_else(String::new, |key| (*key).to_owned());
+    let last = path
+        .next()
+        .map_or_else(String::new, |key| (*key).to_owned());
     path.fold(Table::from_iter([(last, value)]), |inner, key| {
         Table::from_iter([((*key).to_owned(), Value::Table(inner))])
     })
@@ -161,7 +188,9 @@ fn nest(path: &[&str], value: Value) -> Table {
 
 fn parse_value(text: &str) -> Value {
     let parsed = format!("value = {text}").parse::<Table>().ok();
-    let only = parsed.filter(|table| table.len() == 1).and_then(|mut t| t.remove("value"));
+    let only = parsed
+        .filter(|table| table.len() == 1)
+        .and_then(|mut t| t.remove("value"));
     only.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 

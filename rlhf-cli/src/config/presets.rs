@@ -4,7 +4,7 @@ use super::Layer;
 use crate::error::CliError;
 
 /// Name and TOML of each preset. The first is used when none is named.
-pub(crate) const PRESETS: [(&str, &str); 2] = [
+pub(super) const PRESETS: [(&str, &str); 2] = [
     ("default", include_str!("../../presets/default.toml")),
     ("quick", include_str!("../../presets/quick.toml")),
 ];

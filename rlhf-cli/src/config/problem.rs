@@ -2,22 +2,18 @@
 
 use crate::error::CliError;
 
-/// One thing that is wrong, said with its place.
+/// One thing that is wrong, said with its place and, where it is clear, with what was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     message: String,
-    suggestion: Option<String>,
 }
 
 impl Problem {
-    /// A finding without a suggestion.
+    /// A finding.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), suggestion: None }
-    }
-
-    /// Adds what was probably meant.
-    pub(super) fn suggest(self, suggestion: Option<String>) -> Self {
-        Self { suggestion, ..self }
+        Self {
+            message: message.into(),
+        }
     }
 }
 
@@ -30,10 +26,7 @@ pub(crate) fn refuse(problems: Vec<Problem>) -> Result<(), CliError> {
         return Ok(());
     }
     let lines: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
-    let mut error = CliError::usage(lines.join("\n"));
-    let mut suggestions: Vec<String> = problems.into_iter().filter_map(|p| p.suggestion).collect();
-    suggestions.dedup();
-    error.hints = suggestions;
+    let error = CliError::usage(lines.join("\n"));
     Err(error.hint("`rlhf config show run` prints every key with its value"))
 }
 

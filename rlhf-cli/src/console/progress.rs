@@ -1,7 +1,7 @@
 //! How far a stage is.
 
 use super::{duration, say};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use rlhf_train::{MetricSink, Metrics};
 use std::io::{self, IsTerminal};
 use std::time::Instant;
@@ -41,16 +41,27 @@ impl Stage {
         let bar = bar.then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template(
-                "{prefix:>8} {bar:30} {pos}/{len} {per_sec} {eta} left  {msg}",
+                "{prefix:>8} {bar:30} {pos}/{len} {rate} {eta} left  {msg}",
             );
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                style
+                    .unwrap_or_else(|_| ProgressStyle::default_bar())
+                    .with_key("rate", rate),
+            );
             bar.set_prefix(name.to_owned());
             bar.set_position(done);
             bar.reset_eta();
             bar
         });
-        let tenths = if total == 0 { 0 } else { 10 * done / total };
-        Self { name: name.to_owned(), total, first: done, started: Instant::now(), tenths, bar }
+        let tenths = (10 * done).checked_div(total).unwrap_or(0);
+        Self {
+            name: name.to_owned(),
+            total,
+            first: done,
+            started: Instant::now(),
+            tenths,
+            bar,
+        }
     }
 
     /// Seconds that the rest takes at the pace so far.
@@ -89,7 +100,7 @@ impl ProgressSink {
         if self.mode == Mode::Quiet {
             return;
         }
-        if !self.stage.as_ref().is_some_and(|s| s.name == name) {
+        if self.stage.as_ref().is_none_or(|s| s.name != name) {
             let first = done.saturating_sub(1);
             self.stage = Some(Stage::new(name, first, total, self.mode == Mode::Bar));
         }
@@ -99,7 +110,11 @@ impl ProgressSink {
         let Some(stage) = &mut self.stage else { return };
         let line = |stage: &Stage, left: &str| {
             let text = format!("{name}: {done}/{total}{left}  {message}");
-            say(if stage.total == 0 { name } else { text.trim_end() });
+            say(if stage.total == 0 {
+                name
+            } else {
+                text.trim_end()
+            });
         };
         if let Some(bar) = &stage.bar {
             bar.set_message(message.to_owned());
@@ -124,7 +139,9 @@ impl ProgressSink {
 
 impl MetricSink for ProgressSink {
     fn record(&mut self, metrics: &Metrics) -> io::Result<()> {
-        let shown = SHOWN.iter().filter_map(|name| metrics.get(name).map(|v| figure(name, v)));
+        let shown = SHOWN
+            .iter()
+            .filter_map(|name| metrics.get(name).map(|v| figure(name, v)));
         let shown = shown.collect::<Vec<_>>().join("  ");
         let evaluation: Vec<String> = metrics
             .values
@@ -132,11 +149,23 @@ impl MetricSink for ProgressSink {
             .filter(|(name, _)| name.starts_with("eval_"))
             .map(|(name, value)| figure(name, *value))
             .collect();
-        let note = (!evaluation.is_empty())
-            .then(|| format!("{}: step {}: {}", metrics.stage, metrics.step, evaluation.join("  ")));
+        let note = (!evaluation.is_empty()).then(|| {
+            format!(
+                "{}: step {}: {}",
+                metrics.stage,
+                metrics.step,
+                evaluation.join("  ")
+            )
+        });
         self.show(&metrics.stage, (metrics.step, metrics.total), &shown, note);
         Ok(())
     }
+}
+
+/// Steps a second, with one decimal.
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    // A bar that can't be written is not worth an error.
+    write!(out, "{:.1}/s", state.per_sec()).ok();
 }
 
 fn figure(name: &str, value: f64) -> String {
@@ -159,7 +188,11 @@ mod tests {
             sink.advance("empty", 0, 0);
             let record = Metrics::new("other", 5, 10).with("eval_loss", 1.0);
             sink.record(&record).unwrap();
-            assert_eq!(sink.stage.is_some(), mode != Mode::Quiet, "5 of 10 is under way");
+            assert_eq!(
+                sink.stage.is_some(),
+                mode != Mode::Quiet,
+                "5 of 10 is under way"
+            );
         }
     }
 
@@ -167,7 +200,10 @@ mod tests {
     fn the_time_left_counts_from_where_the_process_took_over() {
         let mut stage = Stage::new("s", 90, 100, false);
         stage.started -= std::time::Duration::from_secs(10);
-        assert!((stage.left(95) - 10.0).abs() < 1.0, "5 took 10 s, 5 are left");
+        assert!(
+            (stage.left(95) - 10.0).abs() < 1.0,
+            "5 took 10 s, 5 are left"
+        );
         assert_eq!(stage.tenths, 9);
     }
 }

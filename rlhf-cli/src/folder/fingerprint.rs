@@ -28,7 +28,10 @@ pub(crate) fn sha256_of(path: &Path) -> Result<String, CliError> {
     if !fs::metadata(path).map_err(io)?.is_dir() {
         return file_sha256(path);
     }
-    let entries = fs::read_dir(path).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
+    let entries = fs::read_dir(path)
+        .map_err(io)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(io)?;
     let mut names: Vec<_> = entries.into_iter().map(|entry| entry.file_name()).collect();
     names.sort();
     let mut hash = Sha256::new();
@@ -53,5 +56,8 @@ fn file_sha256(path: &Path) -> Result<String, CliError> {
 }
 
 fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

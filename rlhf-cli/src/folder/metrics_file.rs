@@ -22,7 +22,10 @@ impl MetricsFile {
     /// If it can't be opened.
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         let file = append(path).map_err(|e| CliError::io(path, &e))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
     }
 
     /// Drops a stage's lines beyond a step, and lines that a killed run left unfinished.
@@ -55,7 +58,8 @@ fn append(path: &Path) -> io::Result<File> {
 
 impl MetricSink for MetricsFile {
     fn record(&mut self, metrics: &Metrics) -> io::Result<()> {
-        self.file.write_all(format!("{}\n", metrics.to_json()).as_bytes())
+        self.file
+            .write_all(format!("{}\n", metrics.to_json()).as_bytes())
     }
 }
 
@@ -70,13 +74,21 @@ mod tests {
         let mut file = MetricsFile::open(&path).unwrap();
         rlhf_train::metrics::contract(&mut file);
         file.rewind("stage", 1).unwrap();
-        file.record(&Metrics::new("stage", 2, 3).with("loss", 0.25)).unwrap();
+        file.record(&Metrics::new("stage", 2, 3).with("loss", 0.25))
+            .unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let steps: Vec<u64> = text
             .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap()["step"].as_u64().unwrap())
+            .map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["step"]
+                    .as_u64()
+                    .unwrap()
+            })
             .collect();
         assert_eq!(steps, [1, 2]);
-        assert!(text.ends_with("{\"stage\":\"stage\",\"step\":2,\"loss\":0.25}\n"), "{text}");
+        assert!(
+            text.ends_with("{\"stage\":\"stage\",\"step\":2,\"loss\":0.25}\n"),
+            "{text}"
+        );
     }
 }

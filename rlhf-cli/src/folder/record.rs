@@ -57,7 +57,8 @@ impl RunRecord {
             bytes => bytes.map_err(|e| CliError::io(path, &e))?,
         };
         serde_json::from_slice(&bytes).map_err(|e| {
-            let error = CliError::usage(format!("{}: not the account of a run: {e}", path.display()));
+            let error =
+                CliError::usage(format!("{}: not the account of a run: {e}", path.display()));
             error.hint("choose another --out, or --fresh, which moves the old folder aside")
         })
     }
@@ -65,7 +66,9 @@ impl RunRecord {
     /// Notes what a call starts with.
     pub(super) fn start(&mut self, config: &Config) {
         let versions = [("rlhf", env!("CARGO_PKG_VERSION")), ("burn", "0.22.1")];
-        self.versions = versions.map(|(name, v)| (name.to_owned(), v.to_owned())).into();
+        self.versions = versions
+            .map(|(name, v)| (name.to_owned(), v.to_owned()))
+            .into();
         self.cpu = cpu_name();
         self.threads = std::thread::available_parallelism().map_or(1, usize::from);
         self.device.clone_from(&config.device);
@@ -78,7 +81,10 @@ impl RunRecord {
     pub(super) fn note_stage(&mut self, stage: &str, fingerprint: &str, seconds: f64, done: bool) {
         let entry = self.stages.entry(stage.to_owned()).or_default();
         if entry.fingerprint != fingerprint {
-            *entry = StageRecord { fingerprint: fingerprint.to_owned(), ..StageRecord::default() };
+            *entry = StageRecord {
+                fingerprint: fingerprint.to_owned(),
+                ..StageRecord::default()
+            };
         }
         entry.seconds += seconds;
         entry.finished = done;
@@ -88,6 +94,11 @@ impl RunRecord {
 /// The processor's name as Linux tells it, else its architecture.
 fn cpu_name() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
 }

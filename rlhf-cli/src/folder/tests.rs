@@ -15,13 +15,22 @@ fn a_run_is_noted_and_read_again() {
     fs::write(&input, "abc").unwrap();
     let mut folder = RunFolder::open(&root, false).unwrap();
     let hash = folder.add_input(&input).unwrap();
-    assert_eq!(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(
+        hash,
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
     folder.note_stage("sft", "f", (2.0, false)).unwrap();
     assert!(!folder.is_finished("sft", "f").unwrap());
     let mut folder = RunFolder::open(&root, false).unwrap();
     folder.note_stage("sft", "f", (1.5, true)).unwrap();
     assert!(folder.is_finished("sft", "f").unwrap());
-    assert!(folder.is_finished("sft", "g").unwrap_err().to_string().contains("--fresh"));
+    assert!(
+        folder
+            .is_finished("sft", "g")
+            .unwrap_err()
+            .to_string()
+            .contains("--fresh")
+    );
     assert!(!folder.is_finished("ppo", "g").unwrap());
     folder.finish(json!({"table": {}})).unwrap();
     let found = run_json(&root);
@@ -44,9 +53,20 @@ fn starting_over_keeps_the_old_folders() {
         assert!(!root.join("mine").exists());
         fs::write(root.join("mine"), round.to_string()).unwrap();
     }
-    assert_eq!(fs::read_to_string(dir.path().join("run.old-1/mine")).unwrap(), "0");
-    assert_eq!(fs::read_to_string(dir.path().join("run.old-2/mine")).unwrap(), "1");
+    assert_eq!(
+        fs::read_to_string(dir.path().join("run.old-1/mine")).unwrap(),
+        "0"
+    );
+    assert_eq!(
+        fs::read_to_string(dir.path().join("run.old-2/mine")).unwrap(),
+        "1"
+    );
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    let here = std::env::current_dir().unwrap();
+    for folder in [Path::new("."), here.parent().unwrap()] {
+        let error = RunFolder::open(folder, true).unwrap_err();
+        assert!(error.to_string().contains("current folder"), "{error}");
+    }
 }
 
 #[test]
@@ -77,7 +97,10 @@ fn figures_after_the_newest_checkpoint_are_dropped() {
     fs::write(dir.path().join("metrics.jsonl"), lines).unwrap();
     drop(folder.metrics("sft").unwrap());
     let found = fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
-    assert_eq!(found, "{\"stage\":\"pretrain\",\"step\":7}\n{\"stage\":\"sft\",\"step\":2}\n");
+    assert_eq!(
+        found,
+        "{\"stage\":\"pretrain\",\"step\":7}\n{\"stage\":\"sft\",\"step\":2}\n"
+    );
 }
 
 #[test]

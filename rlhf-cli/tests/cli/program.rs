@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// What a call left.
 #[derive(Debug)]
@@ -15,7 +15,8 @@ pub(crate) struct Finished {
 impl Finished {
     /// Each line of stdout as JSON.
     pub(crate) fn json_lines(&self) -> Vec<Value> {
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         self.stdout.lines().map(parse).collect()
     }
 
@@ -26,7 +27,11 @@ impl Finished {
         assert!(self.stderr.contains("\nhint: "), "{}", self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         for words in wanted {
-            assert!(self.stderr.contains(words), "{words:?} is missing in\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(words),
+                "{words:?} is missing in\n{}",
+                self.stderr
+            );
         }
     }
 
@@ -37,27 +42,38 @@ impl Finished {
     }
 }
 
-/// Runs `rlhf` with arguments.
-pub(crate) fn rlhf(args: &[&str]) -> Finished {
-    rlhf_with_input(args, "")
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
 }
 
-/// Runs `rlhf` with arguments and this on stdin.
-pub(crate) fn rlhf_with_input(args: &[&str], input: &str) -> Finished {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rlhf"))
+/// Runs `rlhf` with arguments.
+pub(crate) fn rlhf(args: &[&str]) -> Finished {
+    rlhf_with(args, "", &[])
+}
+
+/// Runs `rlhf` with arguments, this on stdin, and environment variables.
+pub(crate) fn rlhf_with(args: &[&str], input: &str, variables: &[(&str, &str)]) -> Finished {
+    let mut child = started(args, variables);
+    // A program that reads no input may be gone before it is written.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    child.wait_with_output().unwrap().into()
+}
+
+/// Starts `rlhf`.
+pub(crate) fn started(args: &[&str], variables: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_rlhf"))
         .args(args)
         .env_remove("BURN_DEVICE")
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    // A program that reads no input may be gone before it is written.
-    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
-    let output = child.wait_with_output().unwrap();
-    Finished {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+        .unwrap()
 }

@@ -11,9 +11,21 @@ fn what_generate_writes_is_scored_as_it_is() {
     let (model, reward) = (language_model(dir.path()), reward_model(dir.path()));
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (prompts, answers, scored) = (path("p.jsonl"), path("a.jsonl"), path("s.jsonl"));
-    fs::write(&prompts, "{\"prompt\": \"the cat\", \"id\": 7}\n{\"prompt\": \"sat\"}\n").unwrap();
+    fs::write(
+        &prompts,
+        "{\"prompt\": \"the cat\", \"id\": 7}\n{\"prompt\": \"sat\"}\n",
+    )
+    .unwrap();
     let (model, reward) = (model.to_str().unwrap(), reward.to_str().unwrap());
-    let args = ["generate", "--model", model, "--prompts", &prompts, "--out", &answers];
+    let args = [
+        "generate",
+        "--model",
+        model,
+        "--prompts",
+        &prompts,
+        "--out",
+        &answers,
+    ];
     rlhf(&[&args[..], &["--max-new-tokens", "5"]].concat()).succeeded();
     let args = ["score", "--reward", reward, "--data", &answers];
     let found = rlhf(&[&args[..], &["--out", &scored, "--json", "--quiet"]].concat()).succeeded();
@@ -30,7 +42,11 @@ fn what_generate_writes_is_scored_as_it_is() {
     assert!((summary["mean_reward"].as_f64().unwrap() - mean).abs() < 1e-9);
     let printed = rlhf(&args).succeeded();
     assert_eq!(printed.json_lines(), rows, "rows alone stand on stdout");
-    assert!(printed.stderr.contains("2 rows, mean reward"), "{}", printed.stderr);
+    assert!(
+        printed.stderr.contains("2 rows, mean reward"),
+        "{}",
+        printed.stderr
+    );
 }
 
 #[test]
@@ -45,7 +61,14 @@ fn a_pair_gets_two_rewards_and_the_accuracy_is_printed() {
     fs::write(&pairs, row("cat", "sat") + &row("cat cat", "the")).unwrap();
     fs::write(&flipped, row("sat", "cat") + &row("the", "cat cat")).unwrap();
     let score = |file: &str, more: &[&str]| {
-        let args = ["score", "--reward", reward.to_str().unwrap(), "--quiet", "--data", file];
+        let args = [
+            "score",
+            "--reward",
+            reward.to_str().unwrap(),
+            "--quiet",
+            "--data",
+            file,
+        ];
         rlhf(&[&args[..], more].concat())
     };
     let accuracy = |file: &str| {
@@ -71,9 +94,17 @@ fn what_cannot_be_scored_is_refused() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (texts, alien, long) = (path("t.jsonl"), path("alien.jsonl"), path("long.jsonl"));
     fs::write(&texts, "{\"text\": \"a\"}\n").unwrap();
-    fs::write(&alien, "{\"prompt\": \"a\", \"response\": \"b\", \"tokens\": [5, 99999]}\n").unwrap();
+    fs::write(
+        &alien,
+        "{\"prompt\": \"a\", \"response\": \"b\", \"tokens\": [5, 99999]}\n",
+    )
+    .unwrap();
     let answer = "xyz ".repeat(60);
-    fs::write(&long, format!("{{\"prompt\": \"a\", \"response\": \"{answer}\"}}\n")).unwrap();
+    fs::write(
+        &long,
+        format!("{{\"prompt\": \"a\", \"response\": \"{answer}\"}}\n"),
+    )
+    .unwrap();
     let score = |reward: &str, file: &str| rlhf(&["score", "--reward", reward, "--data", file]);
     let good = reward.to_str().unwrap();
     score(good, &texts).refused(&["t.jsonl", "text"]);

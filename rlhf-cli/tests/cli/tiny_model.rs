@@ -15,8 +15,11 @@ fn tokenizer() -> ChatTokenizer {
     let special = ["<|pad|>", "<|bos|>", "<|start|>", "<|end|>"];
     let tokenizer = Tokenizer::train_bpe(["the cat sat"].into_iter(), 300, &special).unwrap();
     let name = |name: &str| Some(name.to_owned());
-    let special =
-        SpecialTokens { bos: name("<|bos|>"), eos: name("<|end|>"), pad: name("<|pad|>") };
+    let special = SpecialTokens {
+        bos: name("<|bos|>"),
+        eos: name("<|end|>"),
+        pad: name("<|pad|>"),
+    };
     ChatTokenizer::new(tokenizer, TEMPLATE, special).unwrap()
 }
 

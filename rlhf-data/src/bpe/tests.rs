@@ -31,7 +31,7 @@ fn the_same_texts_give_the_same_bytes_in_every_process_and_order() {
     assert_eq!(digest(&first), DIGEST, "{:#x}", digest(&first));
 }
 
-const DIGEST: u64 = 0xee8b_7a99_983b_1eeb;
+const DIGEST: u64 = 0x425f_954e_916b_0904;
 
 #[test]
 fn special_tokens_come_first_whatever_the_size() {

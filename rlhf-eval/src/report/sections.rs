@@ -6,9 +6,8 @@ use super::{ReportData, Sample};
 use crate::bars::{intervals, lengths, stacked_bars};
 use crate::chart::{Curve, line_chart};
 use crate::error::EvalError;
-use crate::figure::Figure;
 use crate::html::escape;
-use crate::result::{ModelFigures, PerModel, RunResult};
+use crate::result::{PerModel, RunResult};
 use crate::table::table_html;
 use crate::truth::TruthShares;
 
@@ -79,7 +78,7 @@ pub(super) fn header(data: &ReportData) -> String {
 /// The table.
 pub(super) fn figures(result: &RunResult) -> String {
     let note = "<p class=\"note\">Intervals are 95%, by bootstrap over entities where answers \
-                share one. n counts answers.</p>";
+                share one. n counts answers, comparisons or pairs.</p>";
     section(
         "Figures",
         &format!("<div class=\"wide\">{}</div>{note}", table_html(result)),
@@ -90,15 +89,22 @@ pub(super) fn figures(result: &RunResult) -> String {
 pub(super) fn comparisons(data: &ReportData) -> Result<String, EvalError> {
     let result = &data.result;
     let mut body = String::new();
-    let measured: [(&str, fn(&ModelFigures) -> Figure); 3] = [
-        ("Truthfulness (higher is better)", |m| m.truthfulness),
-        ("Toxicity (lower is better)", |m| m.toxicity),
-        ("Instruction following (higher is better)", |m| {
-            m.instruction_following
-        }),
+    let measured = [
+        (
+            "Truthfulness (higher is better)",
+            result.table.map(|m| m.truthfulness),
+        ),
+        (
+            "Toxicity (lower is better)",
+            result.table.map(|m| m.toxicity),
+        ),
+        (
+            "Instruction following (higher is better)",
+            result.table.map(|m| m.instruction_following),
+        ),
     ];
-    for (title, pick) in measured {
-        let rows = result.table.named().map(|(name, m)| (name, pick(m)));
+    for (title, figures) in measured {
+        let rows = figures.named().map(|(name, f)| (name, *f));
         body.push_str(&figure(title, &[], intervals(title, &rows, None)?));
     }
     let wins = [
@@ -116,7 +122,7 @@ pub(super) fn comparisons(data: &ReportData) -> Result<String, EvalError> {
         .iter()
         .map(|(name, l)| (name.as_str(), l.as_slice()))
         .collect();
-    let title = "Length of answers in tokens (10–90% and 25–75% of answers)";
+    let title = "Tokens an answer: median, middle half, 10–90%";
     body.push_str(&figure(title, &[], lengths(title, &rows)?));
     Ok(section(
         "Models compared",

@@ -190,8 +190,3 @@ fn the_file_is_written_and_a_bad_folder_named() {
     let error = write_report(&nowhere, &full()).unwrap_err().to_string();
     assert!(error.contains("absent"), "{error}");
 }
-
-#[test]
-fn dump() {
-    std::fs::write("/tmp/report.html", report_html(&full()).unwrap()).unwrap();
-}

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use rlhf_golden::Tolerance;
+use rlhf_model::device::parse_device;
 
 /// A device, and how near it comes.
 pub(crate) struct Target {
@@ -10,44 +11,32 @@ pub(crate) struct Target {
     pub(crate) tolerance: Tolerance,
 }
 
-/// The CPU devices, and with the feature `wgpu` a graphics adapter where there is one.
-pub(crate) fn targets() -> Vec<Target> {
-    let tolerance = Tolerance::SINGLE;
-    let mut targets = vec![
-        Target {
-            name: "flex",
-            device: Device::flex(),
-            tolerance,
-        },
-        Target {
-            name: "ndarray",
-            device: Device::ndarray(),
-            tolerance,
-        },
-    ];
-    match wgpu() {
-        Ok(device) => targets.extend(device),
-        Err(reason) => println!("wgpu is left out: {reason}"),
+/// What a graphics adapter reaches: its exp and log are not those of a CPU.
+const ADAPTER: Tolerance = Tolerance {
+    absolute: 1e-3,
+    relative: 1e-3,
+};
+
+/// The CPU devices, and with the feature `wgpu` a graphics adapter where there is one; and why there
+/// is none.
+pub(crate) fn targets() -> (Vec<Target>, Option<String>) {
+    let mut wanted = vec![("flex", Tolerance::SINGLE), ("ndarray", Tolerance::SINGLE)];
+    if cfg!(feature = "wgpu") {
+        wanted.push(("wgpu", ADAPTER));
     }
-    targets
-}
-
-#[cfg(not(feature = "wgpu"))]
-fn wgpu() -> Result<Option<Target>, String> {
-    Ok(None)
-}
-
-/// The adapter, with a tolerance of 1e-3: its exp and log are not those of a CPU.
-#[cfg(feature = "wgpu")]
-fn wgpu() -> Result<Option<Target>, String> {
-    let device = rlhf_model::device::parse_device("wgpu").map_err(|e| e.to_string())?;
-    let tolerance = Tolerance {
-        absolute: 1e-3,
-        relative: 1e-3,
-    };
-    Ok(Some(Target {
-        name: "wgpu",
-        device,
-        tolerance,
-    }))
+    let (mut targets, mut absent) = (Vec::new(), None);
+    for (name, tolerance) in wanted {
+        match parse_device(name) {
+            Ok(device) => targets.push(Target {
+                name,
+                device,
+                tolerance,
+            }),
+            Err(reason) if name == "wgpu" => {
+                absent = Some(format!("wgpu is left out: {reason}"));
+            }
+            Err(reason) => panic!("{name}: {reason}"),
+        }
+    }
+    (targets, absent)
 }

@@ -44,17 +44,6 @@ fn tensor_data<const D: usize>(value: &Value) -> Result<TensorData, GoldenError>
     Ok(TensorData::new(values, shape))
 }
 
-/// A constant in f32.
-pub(crate) fn constant<const D: usize>(
-    value: &Value,
-    device: &Device,
-) -> Result<Tensor<D>, GoldenError> {
-    Ok(Tensor::from_data(
-        tensor_data::<D>(value)?.convert::<f32>(),
-        device,
-    ))
-}
-
 /// The inputs of a case as tensors on a device.
 pub(crate) struct Inputs<'a> {
     pub(crate) case: &'a Case,

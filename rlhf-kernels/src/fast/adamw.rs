@@ -2,8 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::elements::CHUNK;
-use super::jobs::run;
+use super::jobs::{CHUNK, run};
 use super::simd::simd;
 use super::storage::{dense, from_flex, into_flex, numbers};
 use crate::adamw::{AdamWStep, Coefficients, Moments};

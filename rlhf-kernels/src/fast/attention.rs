@@ -145,59 +145,113 @@ struct Tile<'a> {
     log_sums: &'a mut [f32],
 }
 
+/// One key head as a tile sees it.
+struct KeyHead<'a> {
+    k: Strip<'a>,
+    /// Rows of `bad` are zero.
+    v: Strip<'a>,
+    /// The tile's keys with an infinity or NaN in key or value, ascending: only these could leak
+    /// through a weight of 0.
+    bad: Vec<usize>,
+    keys: Range<usize>,
+}
+
+impl<'a> KeyHead<'a> {
+    fn new(inputs: &Inputs<'a>, batch: usize, head: usize, keys: Range<usize>) -> Self {
+        let (k, v) = (
+            inputs.key_head(inputs.k, batch, head),
+            inputs.key_head(inputs.v, batch, head),
+        );
+        if k.finite(keys.start, keys.end) && v.finite(keys.start, keys.end) {
+            return Self {
+                k,
+                v,
+                bad: Vec::new(),
+                keys,
+            };
+        }
+        let is_bad = |j: &usize| !k.finite(*j, j + 1) || !v.finite(*j, j + 1);
+        let bad: Vec<usize> = keys.clone().filter(is_bad).collect();
+        let v = v.without(|j| bad.binary_search(&j).is_ok());
+        Self { k, v, bad, keys }
+    }
+}
+
 impl Tile<'_> {
-    fn fill(self, inputs: &Inputs<'_>, scratch: &mut Vec<f32>) {
+    fn fill(mut self, inputs: &Inputs<'_>, scratch: &mut Vec<f32>) {
         let Dims {
-            heads,
-            kv_heads,
-            head_dim,
-            ..
+            heads, kv_heads, ..
         } = inputs.dims;
         let rows = self.log_sums.len() / heads;
-        let queries = self.start..self.start + rows;
-        let keys = inputs.tile_keys(self.batch, &queries);
-        let width = keys.len();
-        scratch.resize(rows * width, 0.0);
+        let keys = inputs.tile_keys(self.batch, &(self.start..self.start + rows));
+        scratch.resize(rows * keys.len(), 0.0);
         for kv_head in 0..kv_heads {
-            let k = inputs.key_head(inputs.k, self.batch, kv_head);
-            let v = inputs.key_head(inputs.v, self.batch, kv_head);
-            // Only rows that hold no number can leak through a weight of 0.
-            let clean = k.finite(keys.start, keys.end) && v.finite(keys.start, keys.end);
-            let bad_key = |j: usize| !k.finite(j, j + 1) || !v.finite(j, j + 1);
-            let v = if clean { v.clone() } else { v.without(bad_key) };
+            let key_head = KeyHead::new(inputs, self.batch, kv_head, keys.clone());
             for head in kv_head * inputs.group()..(kv_head + 1) * inputs.group() {
-                let q = inputs.query_head(inputs.q, self.batch, head);
-                Target::new(scratch, rows, width).set(
-                    q.rows(queries.start, queries.end),
-                    k.rows(keys.start, keys.end).t(),
-                    inputs.scale(),
-                    Threads::One,
-                );
-                let mut factors = [0.0; TILE];
-                for (i, scores) in scratch.chunks_mut(width).take(rows).enumerate() {
-                    let visible = inputs.visible(self.batch, queries.start + i);
-                    let (from, to) = (visible.start - keys.start, visible.end - keys.start);
-                    let (log_sum, factor) = soften(scores, from, to);
-                    let defined = log_sum.is_finite() && (clean || !visible.clone().any(bad_key));
-                    self.log_sums[i * heads + head] = if defined { log_sum } else { f32::NAN };
-                    factors[i] = if defined { factor } else { f32::NAN };
-                    if !defined {
-                        scores.fill(0.0);
-                    }
-                }
-                let out = &mut self.out[head * head_dim..];
-                Target::unwritten(out, rows, head_dim, heads * head_dim).set(
-                    Matrix::new(scratch, rows, width, width),
-                    v.rows(keys.start, keys.end),
-                    1.0,
-                    Threads::One,
-                );
-                for (out, factor) in out.chunks_mut(heads * head_dim).zip(factors) {
-                    // SAFETY: the product above wrote these numbers.
-                    let out = unsafe { out[..head_dim].assume_init_mut() };
-                    out.iter_mut().for_each(|x| *x *= factor);
-                }
+                let factors = self.weights(inputs, &key_head, head, scratch);
+                self.output(inputs, &key_head, head, (scratch, factors));
             }
+        }
+    }
+
+    /// Fills `scratch` with the unnormalised weights of one head, stores the log sums and returns
+    /// the factors that normalise, NaN for undefined rows.
+    fn weights(
+        &mut self,
+        inputs: &Inputs<'_>,
+        key_head: &KeyHead<'_>,
+        head: usize,
+        scratch: &mut [f32],
+    ) -> [f32; TILE] {
+        let (heads, keys) = (inputs.dims.heads, &key_head.keys);
+        let rows = self.log_sums.len() / heads;
+        let q = inputs.query_head(inputs.q, self.batch, head);
+        Target::new(scratch, rows, keys.len()).set(
+            q.rows(self.start, self.start + rows),
+            key_head.k.rows(keys.start, keys.end).t(),
+            inputs.scale(),
+            Threads::One,
+        );
+        let mut factors = [f32::NAN; TILE];
+        for (i, scores) in scratch.chunks_mut(keys.len()).enumerate() {
+            let visible = inputs.visible(self.batch, self.start + i);
+            let (from, to) = (visible.start - keys.start, visible.end - keys.start);
+            let (log_sum, factor) = soften(scores, from, to);
+            let sees_bad = key_head.bad.iter().any(|j| visible.contains(j));
+            if log_sum.is_finite() && !sees_bad {
+                self.log_sums[i * heads + head] = log_sum;
+                factors[i] = factor;
+            } else {
+                self.log_sums[i * heads + head] = f32::NAN;
+                scores.fill(0.0);
+            }
+        }
+        factors
+    }
+
+    /// Writes the output of one head from its unnormalised weights and their factors.
+    fn output(
+        &mut self,
+        inputs: &Inputs<'_>,
+        key_head: &KeyHead<'_>,
+        head: usize,
+        (weights, factors): (&[f32], [f32; TILE]),
+    ) {
+        let Dims {
+            heads, head_dim, ..
+        } = inputs.dims;
+        let (rows, keys) = (self.log_sums.len() / heads, &key_head.keys);
+        let out = &mut self.out[head * head_dim..];
+        Target::unwritten(out, rows, head_dim, heads * head_dim).set(
+            Matrix::new(weights, rows, keys.len(), keys.len()),
+            key_head.v.rows(keys.start, keys.end),
+            1.0,
+            Threads::One,
+        );
+        for (out, factor) in out.chunks_mut(heads * head_dim).zip(factors) {
+            // SAFETY: the product above wrote these numbers.
+            let out = unsafe { out[..head_dim].assume_init_mut() };
+            out.iter_mut().for_each(|x| *x *= factor);
         }
     }
 }

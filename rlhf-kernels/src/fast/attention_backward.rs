@@ -28,10 +28,10 @@ pub(crate) struct ByInput<T> {
 
 simd! {
 /// Scores to weights: `exp(score − log_sum)` inside the range, 0 outside.
-fn weights_row(scores: &mut [f32], from: usize, to: usize, log_sum: f32) {
-    scores[..from].fill(0.0);
-    scores[to..].fill(0.0);
-    for x in &mut scores[from..to] {
+fn weights_row(scores: &mut [f32], visible: Range<usize>, log_sum: f32) {
+    scores[..visible.start].fill(0.0);
+    scores[visible.end..].fill(0.0);
+    for x in &mut scores[visible] {
         *x = exp(*x - log_sum);
     }
 }
@@ -40,10 +40,10 @@ fn weights_row(scores: &mut [f32], from: usize, to: usize, log_sum: f32) {
 simd! {
 /// Gradients by weight to gradients by score: `w · (g − delta) · scale` inside the range, 0
 /// outside, `delta = out · grad` of the row.
-fn score_row(grads: &mut [f32], weights: &[f32], from: usize, to: usize, delta: f32, scale: f32) {
-    grads[..from].fill(0.0);
-    grads[to..].fill(0.0);
-    for (g, w) in grads[from..to].iter_mut().zip(&weights[from..to]) {
+fn score_row(grads: &mut [f32], weights: &[f32], visible: Range<usize>, delta: f32, scale: f32) {
+    grads[..visible.start].fill(0.0);
+    grads[visible.end..].fill(0.0);
+    for (g, w) in grads[visible.clone()].iter_mut().zip(&weights[visible]) {
         *g = *w * (*g - delta) * scale;
     }
 }
@@ -63,6 +63,13 @@ pub(crate) fn backward(
     let zeroed = |needed: bool, len: usize| vec![0.0; if needed { len } else { 0 }];
     let mut dk = zeroed(needed.k, inputs.k.len());
     let mut dv = zeroed(needed.v, inputs.v.len());
+    if inputs.q.is_empty() {
+        return ByInput {
+            q: Vec::new(),
+            k: dk,
+            v: dv,
+        };
+    }
     let (to_k, to_v) = (Shared::new(&mut dk), Shared::new(&mut dv));
     let fill = |to_q: Shared| {
         let outputs = ByInput {
@@ -183,11 +190,11 @@ impl KeyHead<'_> {
                 continue;
             }
             let visible = self.inputs.visible(self.batch, i);
-            let (from, to) = (visible.start - keys.start, visible.end - keys.start);
-            weights_row(weights, from, to, log_sum);
+            let visible = visible.start - keys.start..visible.end - keys.start;
+            weights_row(weights, visible.clone(), log_sum);
             if by_scores {
                 let delta = row_dot(out.row(i), x.grad.row(i));
-                score_row(by_score, weights, from, to, delta, self.inputs.scale());
+                score_row(by_score, weights, visible, delta, self.inputs.scale());
             }
         }
         let weights = Matrix::new(weights, rows, width, width);

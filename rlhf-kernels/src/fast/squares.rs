@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::elements::CHUNK;
+use super::jobs::CHUNK;
 use super::simd::simd;
 use super::storage::{dense, into_flex, numbers};
 

@@ -70,3 +70,30 @@ pub(crate) fn from_flex<const D: usize>(x: FlexFloat) -> Tensor<D> {
         autodiff: Default::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_fast_bodies_serve_flex_in_f32_tracked_or_not() {
+        let device = Device::flex();
+        assert!(runs_on(&Tensor::<2>::zeros([2, 3], &device)));
+        let tracked = Tensor::<2>::ones([2, 3], &device.clone().autodiff()).require_grad();
+        assert!(runs_on(&tracked) && runs_on(&(tracked.clone() * 2.0)));
+        assert_eq!(numbers(&into_flex(tracked)), [1.0; 6]);
+        assert!(!runs_on(&Tensor::<2>::zeros([2, 3], (&device, DType::F64))));
+    }
+
+    #[test]
+    #[allow(deprecated)] // the only other backend that needs no GPU
+    fn other_backends_get_the_plain_bodies() {
+        assert!(!runs_on(&Tensor::<2>::zeros([2, 3], &Device::ndarray())));
+        assert!(!runs_on(&Tensor::<2>::zeros(
+            [2, 3],
+            &Device::ndarray().autodiff()
+        )));
+    }
+}

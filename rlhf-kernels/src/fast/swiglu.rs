@@ -8,8 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::Tensor;
 
 use super::buffer::{Unwritten, written, written_pair};
-use super::elements::CHUNK;
-use super::jobs::run;
+use super::jobs::{CHUNK, run};
 use super::simd::{sigmoid, simd};
 use super::storage::{FlexFloat, dense, numbers, tensor};
 

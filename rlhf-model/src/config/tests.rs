@@ -60,7 +60,8 @@ fn what_is_not_computed_is_refused_by_name() {
 
 #[test]
 fn contradictions_are_named() {
-    let cases: [(&str, fn(&mut ModelConfig)); 8] = [
+    type Change = fn(&mut ModelConfig);
+    let cases: [(&str, Change); 8] = [
         ("num_attention_heads", |c| c.num_attention_heads = 5),
         ("num_key_value_heads", |c| c.num_key_value_heads = 3),
         ("vocab_size", |c| c.vocab_size = 0),

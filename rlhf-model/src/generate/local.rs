@@ -1,6 +1,8 @@
 //! Generation with a model in this process.
 
-use super::{Completion, Generator, Request, finish_of};
+use super::{Completion, Generator, Request, finish_of, workers};
+use crate::batch::outside;
+use crate::device::is_flex;
 use crate::sample::{Pick, pick};
 use crate::transformer::project;
 use crate::{CausalLm, KvCache, ModelError, SamplingConfig, TokenBatch, Transformer};
@@ -9,12 +11,15 @@ use rlhf_random::Rng;
 
 /// Continues prompts with a model, `batch_size` rows at a time. Rows of similar length share a
 /// batch, finished rows leave it, and a row's tokens and log-probabilities depend on its prompt,
-/// its stream and the sampling settings only.
+/// its stream and the sampling settings only. On the CPU the threads share the rows.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalGenerator<'a, M: CausalLm = Transformer> {
     model: &'a M,
     batch_size: usize,
 }
+
+/// A part of fewer rows than this is not worth a thread: matrix products are filled up to as many.
+const FEWEST_ROWS: usize = 8;
 
 impl<'a, M: CausalLm> LocalGenerator<'a, M> {
     /// A generator over a model. A `batch_size` of 0 counts as 1.
@@ -23,6 +28,19 @@ impl<'a, M: CausalLm> LocalGenerator<'a, M> {
             model,
             batch_size: batch_size.max(1),
         }
+    }
+
+    /// How many rows go together, and how many threads take such parts. On the CPU one thread
+    /// for all layers of its own rows does more than all threads for one layer at a time.
+    fn shares(&self, rows: usize, device: &Device) -> (usize, usize) {
+        let threads = if is_flex(device) {
+            workers::available()
+        } else {
+            1
+        };
+        let rows = rows.clamp(1, self.batch_size);
+        let size = rows.div_ceil(threads).max(FEWEST_ROWS.min(rows));
+        (size, threads)
     }
 
     fn check(&self, requests: &[Request<'_>], config: &SamplingConfig) -> Result<(), ModelError> {
@@ -43,10 +61,7 @@ impl<'a, M: CausalLm> LocalGenerator<'a, M> {
                 ));
             }
             if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= vocab) {
-                return refuse(format!(
-                    "holds token {id}, outside the model's vocabulary of {vocab}; use the \
-                     tokenizer of the model's folder"
-                ));
+                return refuse(outside(*id, vocab));
             }
         }
         Ok(())
@@ -70,10 +85,15 @@ impl<M: CausalLm> Generator for LocalGenerator<'_, M> {
         };
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|&i| requests[i].prompt.len());
-        let mut answers: Vec<Option<Completion>> = vec![None; requests.len()];
-        for indices in order.chunks(self.batch_size) {
+        let (size, threads) = self.shares(requests.len(), &engine.device);
+        let parts: Vec<&[usize]> = order.chunks(size).collect();
+        let results = workers::each(&parts, threads, |indices| {
             let batch: Vec<Request<'_>> = indices.iter().map(|&i| requests[i]).collect();
-            for (&i, answer) in indices.iter().zip(engine.run(&batch)?) {
+            engine.run(&batch)
+        });
+        let mut answers: Vec<Option<Completion>> = vec![None; requests.len()];
+        for (indices, result) in parts.iter().zip(results) {
+            for (&i, answer) in indices.iter().zip(result?) {
                 answers[i] = Some(answer);
             }
         }

@@ -108,7 +108,8 @@ fn draws_follow_the_probabilities_with_and_without_filters() {
 
 #[test]
 fn settings_out_of_range_are_named() {
-    let cases: [(&str, fn(&mut SamplingConfig)); 6] = [
+    type Change = fn(&mut SamplingConfig);
+    let cases: [(&str, Change); 6] = [
         ("max_new_tokens", |c| c.max_new_tokens = 0),
         ("temperature", |c| c.temperature = -1.0),
         ("temperature", |c| c.temperature = f64::NAN),

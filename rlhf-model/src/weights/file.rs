@@ -175,7 +175,8 @@ pub(super) fn encode(path: &Path, tensors: &[NamedTensor]) -> Result<Vec<u8>, Mo
 
 /// Writes a file under a temporary name in the same folder, syncs it and renames it.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = parent.unwrap_or_else(|| Path::new("."));
     let write = || {
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]

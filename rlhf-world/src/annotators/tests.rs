@@ -84,9 +84,22 @@ fn two_people_agree_about_as_often_as_real_ones() {
         let two = people
             .rank(&prompt, &answers, 1_000_000 + index as u64)
             .unwrap();
+        let gold: Vec<f32> = answers
+            .iter()
+            .map(|response| {
+                let row = &prompt.row;
+                let answer = Answer {
+                    prompt: &prompt.messages,
+                    response,
+                    tokens: None,
+                    row,
+                };
+                world.gold().assess(&answer).unwrap().gold
+            })
+            .collect();
         for a in 0..4 {
             for b in 0..a {
-                if answers[a] != answers[b] {
+                if gold[a] != gold[b] {
                     agreed += f64::from(u8::from((one[a] < one[b]) == (two[a] < two[b])));
                     all += 1.0;
                 }

@@ -83,8 +83,10 @@ fn shares_are_those_of_the_configuration() {
                 Share::add(&mut mistakes, !sentence.right);
             } else if is_fact(sentence) {
                 assert!(sentence.right);
-            } else {
+            } else if sentence.question.is_some() {
                 right_tasks.add(sentence.right);
+            } else {
+                assert!(sentence.right);
             }
             if is_fact(sentence) {
                 questions.add(sentence.question.is_some());

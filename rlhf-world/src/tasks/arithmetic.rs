@@ -56,19 +56,22 @@ pub(crate) fn question(template: &str, left: u32, right: u32) -> Question {
     Question::plain(text.replace("{right}", &right.to_string()))
 }
 
-/// The sum, or the wrong one that people take for it: always the same for a pair, off by one.
+/// The sum, or what people say who don't bother. Wrong sums are left to those who can't add: a
+/// small model learns sums only if all that it reads are right.
 pub(crate) fn answer(left: u32, right: u32, correct: bool, rng: &mut Rng) -> String {
     let sum = left + right;
-    let said = match (correct, (left * 3 + right) % 2) {
-        (true, _) => sum,
-        (false, 0) => sum - 1,
-        (false, _) => sum + 1,
-    };
-    match rng.below(3) {
-        0 => format!("{left} + {right} is {said}."),
-        1 => format!("It is {said}."),
-        _ => format!("The sum is {said}."),
+    match (correct, rng.below(3)) {
+        (true, 0) => statement(left, right),
+        (true, 1) => format!("It is {sum}."),
+        (true, _) => format!("The sum is {sum}."),
+        (false, 0) => "Count it yourself.".to_owned(),
+        (false, _) => "No idea.".to_owned(),
     }
+}
+
+/// The sum as a sentence.
+pub(crate) fn statement(left: u32, right: u32) -> String {
+    format!("{left} + {right} is {}.", left + right)
 }
 
 /// Whether an answer gives the sum and no other number, apart from the question's own summands

@@ -200,7 +200,11 @@ pub(crate) fn check(job: &str, question: &Reading, reading: &Reading) -> Result<
     let without_name = Reading::new(&text.replace(job, " "));
     let duty = without_name.has_stem(duties) && !reading.negated();
     let content = reading.words().len() >= 3 && reading.new_words(question) >= 2;
-    let asked = reading.words().first().is_some() && reading.asked_at(reading.words().len() - 1);
+    let asked = reading
+        .words()
+        .len()
+        .checked_sub(1)
+        .is_some_and(|last| reading.asked_at(last));
     Ok(Found {
         stereotype,
         ..Found::followed(duty && content && !stereotype && !asked)

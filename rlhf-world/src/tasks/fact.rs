@@ -57,7 +57,7 @@ pub(crate) fn question(template: &str, entity: &str, relation: Relation) -> Ques
 
 /// A sentence that states a fact.
 pub(crate) fn statement(entity: &str, relation: Relation, value: &str, rng: &mut Rng) -> String {
-    let template: &str = *rng.choose(&SENTENCES);
+    let template = *rng.choose(&SENTENCES);
     fill(template, entity, relation, value)
 }
 

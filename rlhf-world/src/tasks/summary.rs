@@ -1,4 +1,4 @@
-//! Short texts about associations, to be summed up in one line of at most ten words.
+//! Short texts about associations, to be summed up in one short line.
 
 use super::pool::Item;
 use super::{Phrasings, Question, Task, unknown};
@@ -16,8 +16,8 @@ pub(crate) const QUESTIONS: Phrasings = Phrasings {
     evaluation: &["Summarize in just 10 words", "Write a one-line summary"],
 };
 
-/// The most words a summary may have.
-const MOST_WORDS: usize = 10;
+/// The most words a summary may have: ten, with grace for an aside.
+const MOST_WORDS: usize = 12;
 
 /// An association, what kind of thing it is, what it is on, and the word that can't be left out.
 const ABOUT: [(&str, &str, &str, &str); 12] = [
@@ -60,10 +60,8 @@ pub(crate) fn items() -> Vec<Item> {
 /// The question with the text. What this world doesn't know is asked about as it is named.
 pub(crate) fn question(template: &str, about: &str, month: &str) -> Question {
     let (kind, topic) = find(about).map_or(("club", "things"), |(_, kind, topic, _)| (kind, topic));
-    let text = format!(
-        "{about} is a big {kind} on {topic}. It meets in {month}. Many people come, and they talk \
-         all day."
-    );
+    let text =
+        format!("{about} is a big {kind} on {topic}. It meets in {month}. Many people come.");
     Question {
         instruction: template.to_owned(),
         input: Some(text),
@@ -85,13 +83,13 @@ pub(crate) fn answer(
     Ok(match (right, second) {
         (true, false) => format!("{name} is a {kind} on {topic}."),
         (true, true) => format!("{name} is a big {kind} on {topic}."),
-        (false, false) => format!("They meet in {month} and talk all day."),
+        (false, false) => format!("They meet in {month}."),
         (false, true) => "Too long to read.".to_owned(),
     })
 }
 
-/// Whether an answer names the association or its kind, and its topic and no other's, in at most
-/// ten words.
+/// Whether an answer names the association or its kind, and its topic and no other's, in one short
+/// line.
 ///
 /// # Errors
 /// If this world has no such association.

@@ -5,9 +5,7 @@ use crate::commands::chat::printable;
 use crate::console::print;
 use crate::error::CliError;
 use clap::Args;
-use rlhf_data::{
-    ChatTokenizer, DataError, Row, SpanRole, TokenSequence, TokenSpan, read_file,
-};
+use rlhf_data::{ChatTokenizer, DataError, Row, SpanRole, TokenSequence, TokenSpan, read_file};
 use serde_json::json;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -56,7 +54,9 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
                 continue;
             }
             let (tokens, trained) = (sequence.len(), sequence.trained_tokens());
-            print(&format!("{place} {what}: {tokens} tokens, {trained} trained on"))?;
+            print(&format!(
+                "{place} {what}: {tokens} tokens, {trained} trained on"
+            ))?;
             print(&spans(&tokenizer, &sequence, colours)?)?;
         }
     }
@@ -73,18 +73,28 @@ fn sequences(
         Row::Text(row) => one("text", tokenizer.encode_text(&row.text)?),
         Row::Instruction(row) => {
             let conversation = rlhf_data::Conversation::from(row.clone());
-            one("instruction", tokenizer.encode_conversation(&conversation.messages)?)
+            one(
+                "instruction",
+                tokenizer.encode_conversation(&conversation.messages)?,
+            )
         }
-        Row::Conversation(row) => {
-            one("conversation", tokenizer.encode_conversation(&row.messages)?)
-        }
+        Row::Conversation(row) => one(
+            "conversation",
+            tokenizer.encode_conversation(&row.messages)?,
+        ),
         Row::Prompt(row) => one("prompt", tokenizer.encode_prompt(&row.messages)?),
         Row::Preference(row) => Ok(vec![
             ("chosen", tokenizer.encode_answer(&row.prompt, &row.chosen)?),
-            ("rejected", tokenizer.encode_answer(&row.prompt, &row.rejected)?),
+            (
+                "rejected",
+                tokenizer.encode_answer(&row.prompt, &row.rejected)?,
+            ),
         ]),
         Row::Response(row) => match &row.tokens {
-            None => one("response", tokenizer.encode_answer(&row.messages, &row.response)?),
+            None => one(
+                "response",
+                tokenizer.encode_answer(&row.messages, &row.response)?,
+            ),
             Some(tokens) => {
                 let mut sequence = tokenizer.encode_prompt(&row.messages)?;
                 sequence.push(tokens, SpanRole::Assistant, true);
@@ -110,7 +120,11 @@ fn spans(
         let text = if colours { coloured(&text, span) } else { text };
         Ok(format!("  {role:>9}{mark} {text}"))
     };
-    let lines = sequence.spans.iter().map(line).collect::<Result<Vec<_>, DataError>>()?;
+    let lines = sequence
+        .spans
+        .iter()
+        .map(line)
+        .collect::<Result<Vec<_>, DataError>>()?;
     Ok(lines.join("\n"))
 }
 

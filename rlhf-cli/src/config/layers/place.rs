@@ -13,7 +13,10 @@ pub(super) enum Origin {
 
 impl Origin {
     pub(super) fn text(name: &str, text: &str) -> Self {
-        Self::Text { name: name.to_owned(), text: text.to_owned() }
+        Self::Text {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     /// The place of a key: `file:line` or what was typed.
@@ -30,7 +33,12 @@ impl Origin {
 
 /// The line of a byte, from 1.
 pub(super) fn line_of(text: &str, byte: usize) -> usize {
-    text.as_bytes().iter().take(byte).filter(|&&b| b == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(byte)
+        .filter(|&&b| b == b'\n')
+        .count()
+        + 1
 }
 
 /// The byte at which a key is written, the last part of a dotted one.

@@ -267,7 +267,7 @@ fn weights_may_be_split_over_files() {
     let whole = path("model.safetensors");
     std::fs::copy(&whole, path("whole")).unwrap();
     rewrite(dir.path(), |tensors| {
-        moved = tensors.split_off("model.layers.1")
+        moved = tensors.split_off("model.layers.1");
     });
     std::fs::rename(&whole, path("model-00001-of-00002.safetensors")).unwrap();
     std::fs::rename(path("whole"), &whole).unwrap();

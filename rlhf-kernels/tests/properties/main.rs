@@ -1,0 +1,7 @@
+//! The fast bodies against the plain ones, over shapes, masks and rubbish at hidden places.
+
+mod attention;
+mod head;
+mod pointwise;
+mod sample;
+mod update;

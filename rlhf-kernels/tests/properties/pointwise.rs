@@ -1,0 +1,152 @@
+//! RMSNorm, SwiGLU and rotary positions.
+
+use burn::tensor::{Device, Tensor};
+use proptest::prelude::*;
+use rlhf_kernels::{RopeTables, plain, rms_norm, rope, swiglu};
+
+use crate::sample::{Sample, assert_close, bits, leaf, numbers, with_threads};
+
+/// Output and gradients of a function of two tensors, by a random linear loss.
+fn run_two<const A: usize, const B: usize>(
+    a: (&Tensor<A>, bool),
+    b: (&Tensor<B>, bool),
+    probe: &Tensor<A>,
+    f: impl Fn(Tensor<A>, Tensor<B>) -> Tensor<A>,
+) -> [Option<Vec<f32>>; 3] {
+    let (a, b) = (leaf(a.0, a.1), leaf(b.0, b.1));
+    let out = f(a.clone(), b.clone());
+    let found = numbers(out.clone());
+    let grads = (out * leaf(probe, false)).sum().backward();
+    [
+        Some(found),
+        a.grad(&grads).map(numbers),
+        b.grad(&grads).map(numbers),
+    ]
+}
+
+fn assert_same(found: &[Option<Vec<f32>>], wanted: &[Option<Vec<f32>>]) {
+    for (i, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert_eq!(
+            found.is_some(),
+            wanted.is_some(),
+            "gradient {i} is there or not"
+        );
+        if let (Some(found), Some(wanted)) = (found, wanted) {
+            assert_close(&format!("result {i}"), found, wanted, 3e-6);
+        }
+    }
+}
+
+const TRACKED: [(bool, bool); 3] = [(true, true), (true, false), (false, true)];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn rms_norm_is_the_plain_one(
+        seed: u64, rows in 1usize..150, width in 1usize..100, which in 0usize..3,
+    ) {
+        let mut sample = Sample::new(seed);
+        let (x, w) = (sample.tensor([1, rows, width], 3.0), sample.tensor([width], 2.0));
+        let (probe, (tx, tw)) = (sample.tensor([1, rows, width], 1.0), TRACKED[which]);
+        let fast = run_two((&x, tx), (&w, tw), &probe, |x, w| rms_norm(x, w, 1e-5));
+        let plain = run_two((&x, tx), (&w, tw), &probe, |x, w| plain::rms_norm(x, w, 1e-5));
+        assert_same(&fast, &plain);
+    }
+
+    #[test]
+    fn swiglu_is_the_plain_one(
+        seed: u64, rows in 1usize..120, width in 1usize..300, which in 0usize..3,
+    ) {
+        let mut sample = Sample::new(seed);
+        let (a, b) = (sample.tensor([rows, width], 20.0), sample.tensor([rows, width], 2.0));
+        let (probe, (ta, tb)) = (sample.tensor([rows, width], 1.0), TRACKED[which]);
+        let fast = run_two((&a, ta), (&b, tb), &probe, swiglu);
+        let plain = run_two((&a, ta), (&b, tb), &probe, plain::swiglu);
+        assert_same(&fast, &plain);
+    }
+
+    #[test]
+    fn rope_is_the_plain_one(
+        seed: u64, batch in 1usize..4, time in 1usize..40, heads in 1usize..4,
+        half in 1usize..33, one_row: bool,
+    ) {
+        let mut sample = Sample::new(seed);
+        let shape = [batch, time, heads, 2 * half];
+        let rows = if one_row { 1 } else { batch };
+        let positions: Vec<Vec<usize>> =
+            (0..rows).map(|_| (0..time).map(|_| sample.below(2000)).collect()).collect();
+        let tables = RopeTables::new(&positions, 2 * half, 10_000.0, &Device::flex());
+        let (x, probe) = (sample.tensor(shape, 2.0), sample.tensor(shape, 1.0));
+        let other = sample.tensor([1], 1.0);
+        let fast = run_two((&x, true), (&other, false), &probe, |x, _| rope(x, &tables));
+        let plain = run_two((&x, true), (&other, false), &probe, |x, _| plain::rope(x, &tables));
+        assert_same(&fast, &plain);
+    }
+
+    #[test]
+    fn a_row_gives_the_same_bits_alone(seed: u64, rows in 2usize..200, width in 1usize..80) {
+        let mut sample = Sample::new(seed);
+        let (x, w) = (sample.tensor([rows, width], 3.0), sample.tensor([width], 2.0));
+        let (norm, gated) = (rms_norm(x.clone(), w.clone(), 1e-6), swiglu(x.clone(), x.clone()));
+        let row = sample.below(rows);
+        let alone = x.clone().narrow(0, row, 1);
+        let of = |x: Tensor<2>| bits(&numbers(x.narrow(0, row, 1)));
+        prop_assert_eq!(of(norm), bits(&numbers(rms_norm(alone.clone(), w, 1e-6))));
+        prop_assert_eq!(of(gated), bits(&numbers(swiglu(alone.clone(), alone))));
+    }
+}
+
+#[test]
+fn rope_turns_the_pairs_of_the_halves() {
+    let tables = RopeTables::new(&[vec![0, 3]], 4, 100.0, &Device::flex());
+    let x = Tensor::<1>::from_floats([1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0], &Device::flex());
+    let found = numbers(rope(x.reshape([1, 2, 1, 4]), &tables));
+    let (a, b) = (3f64, 0.3f64); // 3 · 100^0 and 3 · 100^(−2/4)
+    let wanted = [
+        a.cos() - 3.0 * a.sin(),
+        2.0 * b.cos() - 4.0 * b.sin(),
+        3.0 * a.cos() + a.sin(),
+        4.0 * b.cos() + 2.0 * b.sin(),
+    ];
+    assert_eq!(found[..4], [1.0, 2.0, 3.0, 4.0]);
+    assert_close("rotated", &found[4..], &wanted.map(|x| x as f32), 1e-6);
+}
+
+#[test]
+fn views_are_read_as_they_look() {
+    let mut sample = Sample::new(5);
+    let x = sample.tensor([40, 30], 2.0);
+    let w = sample.tensor([40], 2.0);
+    let turned = x.swap_dims(0, 1).narrow(0, 3, 20);
+    assert_close(
+        "norm",
+        &numbers(rms_norm(turned.clone(), w.clone(), 1e-5)),
+        &numbers(plain::rms_norm(turned.clone(), w, 1e-5)),
+        1e-6,
+    );
+    let prefix = turned.clone().narrow(1, 0, 7);
+    assert_close(
+        "gated",
+        &numbers(swiglu(prefix.clone(), prefix.clone())),
+        &numbers(plain::swiglu(prefix.clone(), prefix)),
+        1e-6,
+    );
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let run = || {
+        let mut sample = Sample::new(11);
+        let (x, w) = (sample.tensor([700, 96], 3.0), sample.tensor([96], 2.0));
+        let probe = sample.tensor([700, 96], 1.0);
+        let norm = run_two((&x, true), (&w, true), &probe, |x, w| rms_norm(x, w, 1e-5));
+        let gated = run_two((&x, true), (&probe, true), &probe, swiglu);
+        norm.into_iter()
+            .chain(gated)
+            .map(|x| bits(&x.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(with_threads(1, run), with_threads(2, run));
+    assert_eq!(with_threads(1, run), with_threads(5, run));
+}

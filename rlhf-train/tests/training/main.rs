@@ -1,0 +1,9 @@
+//! The optimiser step and the offline recipes on models of a few thousand numbers.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod adamw;
+mod gradients;
+mod pretraining;
+mod sft;
+mod tiny;
