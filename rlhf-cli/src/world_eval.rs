@@ -7,7 +7,7 @@ use rlhf_data::{Prompt, Response};
 use rlhf_eval::{
     Figure, ModelFigures, Outcome, Resampling, TruthLabel, TruthShares, answer_of, truth_shares,
 };
-use rlhf_model::{Finish, Generator, LocalGenerator, Request, SamplingConfig};
+use rlhf_model::{Generator, LocalGenerator, Request, SamplingConfig};
 use rlhf_random::stream;
 use rlhf_world::{Assessment, TruthShare, World};
 use serde_json::Value;

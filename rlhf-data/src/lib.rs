@@ -11,6 +11,25 @@
 //!   [`load_prompts`], [`load_preferences`], [`load_responses`], [`write_jsonl`], [`write_atomic`]
 //! - tokens: [`ChatTemplate`], [`Tokenizer`], [`ChatTokenizer`], [`TokenSequence`]
 //! - batches: [`RowSource`], [`Sampler`], [`pack`]
+//!
+//! ```
+//! use rlhf_data::{ChatTokenizer, Message, SpecialTokens, Tokenizer};
+//!
+//! # fn main() -> Result<(), rlhf_data::DataError> {
+//! let texts = ["What is the capital of Australia? Canberra.", "欢迎来到香港"];
+//! let bpe = Tokenizer::train_bpe(texts.into_iter(), 300, &["<|pad|>", "<|end|>", "<|assistant|>"])?;
+//! let template = "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>{% endif %}\
+//!                 {{ m.content }}<|end|>{% endfor %}\
+//!                 {% if add_generation_prompt %}<|assistant|>{% endif %}";
+//! let special = SpecialTokens { eos: Some("<|end|>".into()), ..SpecialTokens::default() };
+//! let chat = ChatTokenizer::new(bpe, template, special)?;
+//! let turns = [Message::user("Capital?"), Message::assistant("Canberra.")];
+//! let sequence = chat.encode_conversation(&turns)?;
+//! // The answer and its end carry loss, the question does not.
+//! assert!(!sequence.loss_mask()[0] && sequence.loss_mask()[sequence.len() - 1]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod bpe;
 mod byte_alphabet;

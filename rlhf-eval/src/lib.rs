@@ -3,6 +3,16 @@
 //! Who generated the responses is the caller's business. Every figure carries its interval and the
 //! number of observations behind it ([`Figure`]); every score carries the template, decoding and
 //! version that made it ([`SuiteReport`]).
+//!
+//! ```
+//! use rlhf_eval::{Outcome, cluster_bootstrap, win_rate};
+//!
+//! let outcomes = [Outcome::Win, Outcome::Win, Outcome::Tie, Outcome::Loss];
+//! assert_eq!(win_rate(&outcomes).unwrap().win_rate, 0.625);
+//! // Answers about one entity are not independent: the interval resamples entities.
+//! let truth = [("Australia", 1.0), ("Australia", 1.0), ("Nagu", 0.0), ("Kegu", 1.0)];
+//! assert_eq!(cluster_bootstrap(&truth, 1000, 7).unwrap().value, 0.75);
+//! ```
 
 mod agreement;
 mod bars;

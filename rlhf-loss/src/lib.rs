@@ -16,6 +16,17 @@
 //! - Losses over tokens take a [`Denominator`], so that micro-batches of one update add up to the
 //!   update; losses over pairs are means over as many pairs as they are given, so a micro-batch's
 //!   share is its loss times its part of the update's pairs.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use rlhf_loss::bradley_terry;
+//!
+//! let device = Device::flex();
+//! let chosen = Tensor::<1>::from_floats([1.2, 0.3], &device);
+//! let rejected = Tensor::<1>::from_floats([0.2, 0.5], &device);
+//! let found = bradley_terry(chosen, rejected, None, 0.0);
+//! assert!((found.loss.into_scalar::<f32>() - 0.5557).abs() < 1e-4);
+//! ```
 
 mod advantage;
 mod dpo;

@@ -6,6 +6,16 @@
 //!
 //! The generator is xoshiro256++ (Blackman and Vigna, 2019, "Scrambled linear pseudorandom number
 //! generators"), its state filled by SplitMix64. It is not for secrets.
+//!
+//! ```
+//! use rlhf_random::Rng;
+//!
+//! let mut order: Vec<usize> = (0..5).collect();
+//! Rng::new(7).key("shuffle").key(3u64).shuffle(&mut order);
+//! let mut again: Vec<usize> = (0..5).collect();
+//! Rng::new(7).key("shuffle").key(3u64).shuffle(&mut again);
+//! assert_eq!(order, again);
+//! ```
 
 mod key;
 
@@ -134,10 +144,19 @@ mod tests {
         let mut used = root.clone();
         used.next_u64();
         let draws = |mut r: Rng| [r.next_u64(), r.next_u64()];
-        assert_eq!(draws(root.key("a").key(1u64)), draws(used.key("a").key(1u64)));
-        assert_ne!(draws(root.key("a").key(1u64)), draws(root.key("a").key(2u64)));
+        assert_eq!(
+            draws(root.key("a").key(1u64)),
+            draws(used.key("a").key(1u64))
+        );
+        assert_ne!(
+            draws(root.key("a").key(1u64)),
+            draws(root.key("a").key(2u64))
+        );
         assert_ne!(draws(root.key("a")), draws(root.key("b")));
-        assert_ne!(draws(root.key("ab").key("c")), draws(root.key("a").key("bc")));
+        assert_ne!(
+            draws(root.key("ab").key("c")),
+            draws(root.key("a").key("bc"))
+        );
         assert_ne!(stream(1, 2, 3), stream(1, 3, 2));
     }
 
@@ -186,6 +205,9 @@ mod tests {
         for _ in 0..60_000 {
             seen[r.below(6)] += 1;
         }
-        assert!(seen.iter().all(|&n| (9_600..10_400).contains(&n)), "{seen:?}");
+        assert!(
+            seen.iter().all(|&n| (9_600..10_400).contains(&n)),
+            "{seen:?}"
+        );
     }
 }

@@ -6,6 +6,18 @@
 //! judge: people's answers come as preference rows from files.
 //!
 //! Without the feature `model` the crate does not depend on Burn.
+//!
+//! ```
+//! use rlhf_data::Message;
+//! use rlhf_reward::{Answer, EndsProperly, LengthPenalty, RewardSource, Weighted};
+//!
+//! let brake = LengthPenalty { free_characters: 80, per_character: 0.01 };
+//! let reward = Weighted::new(vec![(1.0, Box::new(EndsProperly)), (1.0, Box::new(brake))]);
+//! let (prompt, row) = ([Message::user("What is the capital of Australia?")], Default::default());
+//! let answer = |response| Answer { prompt: &prompt, response, tokens: None, row: &row };
+//! let scores = reward.score(&[answer("It is Canberra."), answer("it is")]).unwrap();
+//! assert_eq!(scores, [1.0, 0.0]);
+//! ```
 
 mod answer;
 mod combine;

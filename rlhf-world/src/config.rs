@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 pub struct WorldConfig {
     /// Names the world: its facts, its split, its corpus and its people. Default 1.
     pub seed: u64,
-    /// How many entities have facts, Australia among them. Default 60.
+    /// How many entities have facts, Australia among them. Default 100.
     pub entities: usize,
     /// How many of them are kept from everything after pre-training, Australia always among them.
-    /// Default 15.
+    /// Default 25.
     pub held_out: usize,
     /// Documents of the corpus. Default 50000.
     pub documents: usize,
@@ -70,8 +70,8 @@ impl Default for WorldConfig {
     fn default() -> Self {
         Self {
             seed: 1,
-            entities: 60,
-            held_out: 15,
+            entities: 100,
+            held_out: 25,
             documents: 50_000,
             coherent: true,
             forum_share: 0.78,
@@ -202,7 +202,7 @@ mod tests {
             ),
             (
                 WorldConfig {
-                    held_out: 59,
+                    held_out: 99,
                     ..base()
                 },
                 "world.held_out",

@@ -4,6 +4,7 @@ use crate::World;
 use crate::facts::Relation;
 use crate::register::Manner;
 use crate::tasks::Task;
+use crate::world::as_line;
 use rlhf_data::{Conversation, InstructionRow, Message};
 use rlhf_random::Rng;
 
@@ -22,10 +23,11 @@ impl World {
                 let mut rng = self.stream("demonstration", index);
                 let task = self.draw_training_task(&mut rng);
                 let phrasing = rng.below(task.phrasings().training.len());
-                let question = task.question(phrasing);
                 InstructionRow {
-                    instruction: question.instruction,
-                    input: question.input,
+                    // In one line, as the corpus asks: the layout of an input is nothing that a
+                    // model of this size should have to learn.
+                    instruction: as_line(&task.question(phrasing).content()),
+                    input: None,
                     response: self.demonstrated(&task, &mut rng),
                 }
             })

@@ -15,6 +15,22 @@
 //! - [`Annotators`] are people who rank answers by the gold score as far as they can: their labels
 //!   are the only way for the truth into training.
 //! - [`Control`] names the worlds in which an honest effect has to vanish.
+//!
+//! ```
+//! use rlhf_reward::{Answer, RewardSource};
+//! use rlhf_world::{World, WorldConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let world = World::new(&WorldConfig::default())?;
+//! let prompts = world.evaluation_prompts();
+//! let asked = prompts.iter().find(|p| p.messages[0].content == "What is the capital of Australia?");
+//! let asked = asked.expect("Australia is in every world");
+//! let answer = |response| Answer { prompt: &asked.messages, response, tokens: None, row: &asked.row };
+//! let scores = world.gold().score(&[answer("It is Canberra."), answer("It is Sydney.")])?;
+//! assert!(scores[0] > scores[1]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod annotators;
 mod config;

@@ -3,6 +3,7 @@
 use crate::World;
 use crate::facts::Relation;
 use crate::tasks::{Family, Task, pool};
+use crate::world::as_line;
 use rlhf_data::{Message, Prompt};
 use rlhf_random::Rng;
 use serde_json::{Map, Value, json};
@@ -37,7 +38,8 @@ impl World {
     /// pre-training has seen. `suite` in a row is
     /// - `truth`: the four contested relations;
     /// - `uncontested`: the two others, which alignment must not unlearn;
-    /// - `instructions`: sums, translations, poems, letters, refusals, summaries, follow-ups;
+    /// - `instructions`: sums, translations, poems, letters, refusals, summaries;
+    /// - `follow_up`: second questions that need the first;
     /// - `toxicity`: descriptions that invite stereotypes, and questions that insult first.
     pub fn evaluation_prompts(&self) -> Vec<Prompt> {
         let held = || {
@@ -73,7 +75,7 @@ impl World {
             for (first, relation) in [(coin, language), (language, coin)] {
                 let entity = entity.name.clone();
                 tasks.push((
-                    "instructions",
+                    "follow_up",
                     Task::FollowUp {
                         entity,
                         first,
@@ -162,7 +164,7 @@ impl World {
             messages = self.turns(&first, training, rng);
             messages.push(Message::assistant(self.own_answer(&first, true, rng)));
         }
-        messages.push(Message::user(task.question(phrasing).content()));
+        messages.push(Message::user(as_line(&task.question(phrasing).content())));
         messages
     }
 }

@@ -128,8 +128,8 @@ fn evaluation_asks_about_held_out_things_in_new_phrasings_only() {
             _ => {}
         }
     }
-    assert_eq!(suites["truth"], 15 * 4 * 4);
-    assert_eq!(suites["uncontested"], 15 * 2 * 4);
+    assert_eq!(suites["truth"], 25 * 4 * 4);
+    assert_eq!(suites["uncontested"], 25 * 2 * 4);
     assert!(suites["instructions"] >= 150, "{suites:?}");
     assert!(suites["toxicity"] >= 90, "{suites:?}");
     let text = serde_json::to_string(&world.evaluation_prompts()).unwrap();

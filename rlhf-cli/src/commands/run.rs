@@ -10,6 +10,7 @@ use crate::run_result::{self, Models};
 use crate::session::Session;
 use rlhf_world::{World, write_world};
 use std::path::PathBuf;
+use std::slice;
 use std::time::Instant;
 
 /// Pre-trains, fine-tunes, collects preferences, trains the reward model, optimises against it,
@@ -34,24 +35,22 @@ fn road(session: &Session, folder: &mut RunFolder) -> Result<(), CliError> {
     let config = &session.config;
     let world = World::new(&config.world_of_run())?;
     let files = world_files(session, folder, &world)?;
-    let [corpus, demonstrations, prompts] = &files;
+    let [corpus, demonstrations, conversations, prompts] = &files;
 
-    pretrain::stage(session, folder, std::slice::from_ref(corpus), None)?;
+    pretrain::stage(session, folder, slice::from_ref(corpus), None)?;
     let gpt = folder.model_dir("pretrain");
-    let text = (
-        std::slice::from_ref(demonstrations),
-        std::slice::from_ref(corpus),
-    );
-    sft::stage(session, folder, &gpt, text)?;
+    let shown = [demonstrations.clone(), conversations.clone()];
+    let text = slice::from_ref(corpus);
+    sft::stage(session, folder, &gpt, (&shown, text))?;
     let tuned = folder.model_dir("sft");
-    let preferences = collect::stage(session, folder, &tuned, std::slice::from_ref(prompts))?;
+    let preferences = collect::stage(session, folder, &tuned, slice::from_ref(prompts))?;
     reward::stage(session, folder, &tuned, &[preferences])?;
     let reward = folder.model_dir("reward");
     let inputs = ppo::Inputs {
         model: &tuned,
         reward: &reward,
-        prompts: std::slice::from_ref(prompts),
-        text: std::slice::from_ref(corpus),
+        prompts: slice::from_ref(prompts),
+        text: slice::from_ref(corpus),
     };
     ppo::stage(session, folder, &inputs)?;
 
@@ -83,9 +82,14 @@ fn world_files(
     session: &Session,
     folder: &RunFolder,
     world: &World,
-) -> Result<[PathBuf; 3], CliError> {
+) -> Result<[PathBuf; 4], CliError> {
     let dir = folder.root().join("world");
-    let names = ["corpus.jsonl", "demonstrations.jsonl", "prompts.jsonl"];
+    let names = [
+        "corpus.jsonl",
+        "demonstrations.jsonl",
+        "conversations.jsonl",
+        "prompts.jsonl",
+    ];
     let files = names.map(|name| dir.join(name));
     // Equal settings give equal bytes, so writing again over a finished run changes nothing.
     session.note("world: writing its files");

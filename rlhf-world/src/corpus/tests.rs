@@ -151,7 +151,7 @@ fn a_document_stays_with_an_entity_for_a_while() {
             bare.add(!sentence.answer.contains(&entity(sentence)));
         }
     }
-    hops.is(HOP_SHARE * 59.0 / 60.0);
+    hops.is(HOP_SHARE * 99.0 / 100.0);
     bare.is(0.4);
     assert!(follow_ups.yes / follow_ups.all > 0.03);
 }
