@@ -105,7 +105,7 @@ impl RunFolder {
     }
 
     /// Hashes an input (a file, or a folder with all its files), notes the hash in `run.json` and
-    /// gives it back, for [`fingerprint`].
+    /// gives it back, for [`fingerprint()`].
     ///
     /// # Errors
     /// If it can't be read, or `run.json` can't be written.

@@ -8,7 +8,7 @@
 //! use rlhf_eval::{Outcome, cluster_bootstrap, win_rate};
 //!
 //! let outcomes = [Outcome::Win, Outcome::Win, Outcome::Tie, Outcome::Loss];
-//! assert_eq!(win_rate(&outcomes).unwrap().win_rate, 0.625);
+//! assert_eq!(win_rate(&outcomes).win_rate, Some(0.625));
 //! // Answers about one entity are not independent: the interval resamples entities.
 //! let truth = [("Australia", 1.0), ("Australia", 1.0), ("Nagu", 0.0), ("Kegu", 1.0)];
 //! assert_eq!(cluster_bootstrap(&truth, 1000, 7).unwrap().value, 0.75);

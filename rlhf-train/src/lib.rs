@@ -1,7 +1,7 @@
 //! Training a language model: the optimiser step, schedules, checkpoints, metrics, and the offline
 //! recipes.
 //!
-//! A stage is one recipe that reads from top to bottom: [`pretrain`] and [`sft`] here, the reward
+//! A stage is one recipe that reads from top to bottom: [`pretrain()`] and [`sft()`] here, the reward
 //! model's and PPO's in their own crates. There is no trainer to inherit from and no callback; a
 //! recipe takes rows, a model and a [`RunContext`], and gives the model back.
 

@@ -49,14 +49,14 @@ impl Targets {
         self.ids.is_empty()
     }
 
-    /// The hidden states that predict the tokens: [n, d_model] of hidden [batch, time, d_model].
+    /// The hidden states that predict the tokens: `[n, d_model]` of hidden `[batch, time, d_model]`.
     pub fn predictors(&self, hidden: Tensor<3>) -> Tensor<2> {
         let [batch, time, width] = hidden.dims();
         let rows = self.int_tensor(&self.predictors, &hidden.device().without_autodiff());
         hidden.reshape([batch * time, width]).select(0, rows)
     }
 
-    /// log p of each token at a temperature: [n].
+    /// log p of each token at a temperature: `[n]`.
     pub fn logprobs<M: CausalLm>(
         &self,
         model: &M,
@@ -68,7 +68,7 @@ impl Targets {
         linear_token_logprobs(hidden, model.head_weight(), ids, temperature)
     }
 
-    /// log p of each token and the entropy of the distribution it was drawn from: [n] each.
+    /// log p of each token and the entropy of the distribution it was drawn from: `[n]` each.
     pub fn logprobs_entropy<M: CausalLm>(
         &self,
         model: &M,
