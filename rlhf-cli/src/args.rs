@@ -95,6 +95,33 @@ impl FolderArgs {
     }
 }
 
+/// What happens to rows that can't be used.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct BadRowArgs {
+    /// Whether a row that can't be used stops the command or is skipped and counted
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    pub(crate) on_bad_row: BadRow,
+}
+
+/// The choices of `--on-bad-row`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BadRow {
+    /// A bad row is an error.
+    #[default]
+    Fail,
+    /// Bad rows are left out and counted.
+    Skip,
+}
+
+impl From<BadRow> for rlhf_data::OnBadRow {
+    fn from(choice: BadRow) -> Self {
+        match choice {
+            BadRow::Fail => Self::Fail,
+            BadRow::Skip => Self::Skip,
+        }
+    }
+}
+
 /// `rlhf run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
@@ -132,6 +159,9 @@ pub(crate) struct SftArgs {
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
+    /// What happens to bad rows.
+    #[command(flatten)]
+    pub(crate) bad_rows: BadRowArgs,
     /// The folder of the model to fine-tune
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
@@ -169,6 +199,9 @@ pub(crate) struct RewardArgs {
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
+    /// What happens to bad rows.
+    #[command(flatten)]
+    pub(crate) bad_rows: BadRowArgs,
     /// The folder of the model whose trunk is trained, usually the fine-tuned one
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
@@ -186,6 +219,9 @@ pub(crate) struct PpoArgs {
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
+    /// What happens to bad rows.
+    #[command(flatten)]
+    pub(crate) bad_rows: BadRowArgs,
     /// The folder of the model to optimise, usually the fine-tuned one
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,

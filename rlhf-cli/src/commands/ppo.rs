@@ -1,13 +1,13 @@
 //! `rlhf ppo`.
 
 use crate::args::PpoArgs;
-use crate::commands::pretrain::encode_enough;
-use crate::commands::stage::{Stage, note_truncated, run_alone, run_stage};
+use crate::commands::pretrain::{encode_enough, optional_texts};
+use crate::commands::stage::{Stage, note_skipped, note_truncated, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::model_folder::{load_policy, load_reward, save_policy};
 use crate::session::Session;
-use rlhf_data::{OnBadRow, load_prompts, load_texts, pack};
+use rlhf_data::{OnBadRow, load_prompts, pack};
 use rlhf_ppo::PpoModels;
 use rlhf_ppo::rollout::encode_prompts;
 use rlhf_reward::RewardModel;
@@ -24,6 +24,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) prompts: &'a [PathBuf],
     /// Files of text for the pre-training term.
     pub(crate) text: &'a [PathBuf],
+    /// What happens to prompts that can't be used.
+    pub(crate) on_bad_row: OnBadRow,
 }
 
 /// Optimises a model against a reward model.
@@ -38,6 +40,7 @@ pub(crate) fn ppo(args: &PpoArgs) -> Result<(), CliError> {
         reward: &args.reward,
         prompts: &args.prompts,
         text: &args.pretraining_data,
+        on_bad_row: args.bad_rows.on_bad_row.into(),
     };
     run_alone(&session, (&place.0, place.1), "ppo", |folder| {
         stage(&session, folder, &inputs)
@@ -82,10 +85,11 @@ pub(crate) fn stage(
             );
             return Err(CliError::usage(message).hint("lower ppo.loss.max_new_tokens"));
         }
-        let prompts = load_prompts(inputs.prompts, OnBadRow::Fail)?.rows;
-        let (prompts, truncated) = encode_prompts(&policy.tokenizer, &prompts, room)?;
+        let loaded = load_prompts(inputs.prompts, inputs.on_bad_row)?;
+        note_skipped(session, "ppo", loaded.skipped);
+        let (prompts, truncated) = encode_prompts(&policy.tokenizer, &loaded.rows, room)?;
         note_truncated(session, "ppo", truncated, prompts.len());
-        let text = load_texts(inputs.text, OnBadRow::Fail)?.rows;
+        let text = optional_texts(inputs.text)?;
         let length = session.config.pretrain.sequence_length.min(context_length);
         let text = encode_enough(&policy.tokenizer, &text, settings.ptx_rows() * length)?;
         let source = RewardModel {
@@ -101,10 +105,7 @@ pub(crate) fn stage(
             reward: &source,
             tokenizer: &policy.tokenizer,
             prompts: &prompts,
-            pretraining: &pack(
-                &text,
-                session.config.pretrain.sequence_length.min(context_length),
-            ),
+            pretraining: &pack(&text, length),
         };
         Ok(match rlhf_ppo::ppo(settings, models, context)? {
             Outcome::Interrupted { step } => Outcome::Interrupted { step },

@@ -90,6 +90,17 @@ pub(crate) fn encode_texts(
     Ok(encoded.collect::<Result<_, _>>()?)
 }
 
+/// The text to mix in; no files are no text.
+///
+/// # Errors
+/// If a file can't be used.
+pub(crate) fn optional_texts(files: &[PathBuf]) -> Result<Vec<TextRow>, CliError> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(load_texts(files, OnBadRow::Fail)?.rows)
+}
+
 /// As many of the first documents as hold `tokens` tokens: a stage that mixes in a little text need
 /// not read all of it.
 ///

@@ -1,12 +1,12 @@
 //! `rlhf reward`.
 
 use crate::args::RewardArgs;
-use crate::commands::stage::{Stage, run_alone, run_stage};
+use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::model_folder::{load_policy, save_reward};
 use crate::session::Session;
-use rlhf_data::{OnBadRow, group_comparisons, load_preferences};
+use rlhf_data::{Comparison, OnBadRow, group_comparisons, load_preferences};
 use rlhf_reward::{encode_comparisons, train_reward};
 use rlhf_train::Outcome;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,13 @@ pub(crate) fn reward(args: &RewardArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let place = (args.folder.dir("reward"), args.folder.fresh);
     run_alone(&session, (&place.0, place.1), "reward", |folder| {
-        stage(&session, folder, &args.model, &args.data)
+        stage(
+            &session,
+            folder,
+            &args.model,
+            &args.data,
+            args.bad_rows.on_bad_row.into(),
+        )
     })
 }
 
@@ -32,6 +38,7 @@ pub(crate) fn stage(
     folder: &mut RunFolder,
     base: &Path,
     data: &[PathBuf],
+    on_bad_row: OnBadRow,
 ) -> Result<(), CliError> {
     let out = folder.model_dir("reward");
     let stage = Stage {
@@ -43,9 +50,19 @@ pub(crate) fn stage(
     };
     run_stage(session, folder, &stage, |context, card| {
         let policy = load_policy(base, &session.device)?;
-        let rows = load_preferences(data, OnBadRow::Fail)?.rows;
-        let comparisons = group_comparisons(rows);
+        let loaded = load_preferences(data, on_bad_row)?;
+        let mut comparisons = group_comparisons(loaded.rows);
         let settings = &session.config.reward;
+        let all = comparisons.len();
+        if on_bad_row == OnBadRow::Skip {
+            // An answer that does not fit is a bad row; it is never cut.
+            let fits = |c: &Comparison| {
+                let alone = std::slice::from_ref(c);
+                encode_comparisons(&policy.tokenizer, alone, settings.max_length).is_ok()
+            };
+            comparisons.retain(fits);
+        }
+        note_skipped(session, "reward", loaded.skipped + all - comparisons.len());
         let encoded = encode_comparisons(&policy.tokenizer, &comparisons, settings.max_length)?;
         Ok(
             match train_reward(settings, &encoded, policy.model, context)? {

@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::run_result::{self, Models};
 use crate::session::Session;
+use rlhf_data::OnBadRow;
 use rlhf_world::{World, write_world};
 use std::path::PathBuf;
 use std::slice;
@@ -41,16 +42,17 @@ fn road(session: &Session, folder: &mut RunFolder) -> Result<(), CliError> {
     let gpt = folder.model_dir("pretrain");
     let shown = [demonstrations.clone(), conversations.clone()];
     let text = slice::from_ref(corpus);
-    sft::stage(session, folder, &gpt, (&shown, text))?;
+    sft::stage(session, folder, &gpt, (&shown, text), OnBadRow::Fail)?;
     let tuned = folder.model_dir("sft");
     let preferences = collect::stage(session, folder, &tuned, slice::from_ref(prompts))?;
-    reward::stage(session, folder, &tuned, &[preferences])?;
+    reward::stage(session, folder, &tuned, &[preferences], OnBadRow::Fail)?;
     let reward = folder.model_dir("reward");
     let inputs = ppo::Inputs {
         model: &tuned,
         reward: &reward,
         prompts: slice::from_ref(prompts),
         text: slice::from_ref(corpus),
+        on_bad_row: OnBadRow::Fail,
     };
     ppo::stage(session, folder, &inputs)?;
 

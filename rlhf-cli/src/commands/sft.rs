@@ -1,13 +1,13 @@
 //! `rlhf sft`.
 
 use crate::args::SftArgs;
-use crate::commands::pretrain::encode_enough;
-use crate::commands::stage::{Stage, run_alone, run_stage};
+use crate::commands::pretrain::{encode_enough, optional_texts};
+use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::model_folder::{load_policy, save_policy};
 use crate::session::Session;
-use rlhf_data::{OnBadRow, load_conversations, load_texts};
+use rlhf_data::{OnBadRow, load_conversations};
 use rlhf_train::{Outcome, SftData};
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,13 @@ pub(crate) fn sft(args: &SftArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let place = (args.folder.dir("sft"), args.folder.fresh);
     run_alone(&session, (&place.0, place.1), "sft", |folder| {
+        let data = (args.data.as_slice(), args.pretraining_data.as_slice());
         stage(
             &session,
             folder,
             &args.model,
-            (&args.data, &args.pretraining_data),
+            data,
+            args.bad_rows.on_bad_row.into(),
         )
     })
 }
@@ -37,6 +39,7 @@ pub(crate) fn stage(
     folder: &mut RunFolder,
     base: &Path,
     (data, text): (&[PathBuf], &[PathBuf]),
+    on_bad_row: OnBadRow,
 ) -> Result<(), CliError> {
     let out = folder.model_dir("sft");
     let files = data.iter().chain(text).map(PathBuf::as_path);
@@ -49,13 +52,20 @@ pub(crate) fn stage(
     };
     run_stage(session, folder, &stage, |context, card| {
         let policy = load_policy(base, &session.device)?;
-        let rows = load_conversations(data, OnBadRow::Fail)?.rows;
+        let loaded = load_conversations(data, on_bad_row)?;
+        let rows = loaded.rows;
         let encoded = rows
             .iter()
             .map(|row| policy.tokenizer.encode_conversation(&row.messages));
-        let demonstrations = encoded.collect::<Result<Vec<_>, _>>()?;
-        let pretraining = load_texts(text, OnBadRow::Fail)?.rows;
+        let mut demonstrations = encoded.collect::<Result<Vec<_>, _>>()?;
         let settings = &session.config.sft;
+        let all = demonstrations.len();
+        if on_bad_row == OnBadRow::Skip {
+            // An answer that does not fit is a bad row; it is never cut.
+            demonstrations.retain(|d| d.clone().truncate_start(settings.max_length).is_ok());
+        }
+        note_skipped(session, "sft", loaded.skipped + all - demonstrations.len());
+        let pretraining = optional_texts(text)?;
         let rows = settings.steps as f64 * settings.batch_size as f64 * settings.pretraining_share;
         let tokens = rows.ceil() as usize * settings.max_length;
         let pretraining = encode_enough(&policy.tokenizer, &pretraining, tokens)?;
@@ -63,7 +73,6 @@ pub(crate) fn stage(
             demonstrations: &demonstrations,
             pretraining: &pretraining,
         };
-        let settings = &session.config.sft;
         Ok(
             match rlhf_train::sft(settings, data, policy.model, context)? {
                 Outcome::Interrupted { step } => Outcome::Interrupted { step },

@@ -137,3 +137,12 @@ pub(crate) fn note_truncated(session: &Session, stage: &str, truncated: usize, t
         ));
     }
 }
+
+/// How many rows were left out is said, never hidden.
+pub(crate) fn note_skipped(session: &Session, stage: &str, skipped: usize) {
+    if skipped > 0 {
+        session.note(&format!(
+            "{stage}: {skipped} rows can't be used and were skipped"
+        ));
+    }
+}

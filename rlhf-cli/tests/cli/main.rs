@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+mod bad_rows;
 mod configuration;
 mod data;
 mod generation;
