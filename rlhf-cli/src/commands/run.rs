@@ -79,7 +79,8 @@ fn road(session: &Session, folder: &mut RunFolder) -> Result<(), CliError> {
     console::print(&rlhf_eval::table_text(&compared.result))
 }
 
-/// Writes the world's files, unless they are there from an earlier call with the same settings.
+/// Writes the world's files. Equal settings give equal bytes, so a run that continues finds its
+/// inputs unchanged.
 fn world_files(
     session: &Session,
     folder: &RunFolder,
@@ -93,7 +94,6 @@ fn world_files(
         "prompts.jsonl",
     ];
     let files = names.map(|name| dir.join(name));
-    // Equal settings give equal bytes, so writing again over a finished run changes nothing.
     session.note("world: writing its files");
     write_world(world, &dir, world.config().documents)?;
     Ok(files)
