@@ -9,6 +9,7 @@ use crate::commands::config::ConfigCommand;
 use crate::commands::data::DataCommand;
 use crate::commands::generate::GenerateArgs;
 use crate::commands::score::ScoreArgs;
+use crate::commands::table::TableArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Ppo(PpoArgs),
     /// Measures a model.
     Eval(EvalArgs),
+    /// Prints the table of a run, or of several runs pooled.
+    Table(TableArgs),
     /// Answers prompts from a file.
     Generate(GenerateArgs),
     /// Scores answers or preference rows with a reward model.
@@ -248,9 +251,13 @@ pub(crate) struct EvalArgs {
     /// The folder of the model
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
-    /// The folder of a reward model, for suites that need one
+    /// The folder of a reward model that is measured on the model's answers too (suites world and
+    /// world-base)
     #[arg(long, value_name = "DIR")]
     pub(crate) reward: Option<PathBuf>,
+    /// Draws N answers to each prompt and keeps the one that the reward model scores highest
+    #[arg(long, value_name = "N", requires = "reward", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) best_of: Option<u64>,
     /// Files of the suite's rows
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) data: Vec<PathBuf>,

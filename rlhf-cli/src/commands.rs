@@ -13,3 +13,4 @@ pub(crate) mod run;
 pub(crate) mod score;
 pub(crate) mod sft;
 pub(crate) mod stage;
+pub(crate) mod table;

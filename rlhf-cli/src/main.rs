@@ -9,6 +9,7 @@ mod error;
 mod folder;
 mod fresh_model;
 mod model_folder;
+mod reward_eval;
 mod run_result;
 mod session;
 mod world_eval;
@@ -50,6 +51,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Some(Command::Reward(args)) => commands::reward::reward(args),
         Some(Command::Ppo(args)) => commands::ppo::ppo(args),
         Some(Command::Eval(args)) => commands::eval::eval(args),
+        Some(Command::Table(args)) => commands::table::table(args),
         Some(Command::Generate(args)) => commands::generate::generate(args),
         Some(Command::Score(args)) => commands::score::score(args),
         Some(Command::Chat(args)) => commands::chat::chat(args),

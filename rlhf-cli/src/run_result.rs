@@ -3,17 +3,12 @@
 use crate::commands::eval::document_logprobs;
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{Policy, load_policy, load_reward};
+use crate::model_folder::{Policy, load_policy};
+use crate::reward_eval::observe_reward;
 use crate::session::Session;
-use crate::world_eval::{
-    Answered, Asking, Drawing, Findings, ask, cluster, findings, truth_by_entity, win_rate,
-};
+use crate::world_eval::{Answered, Asking, Drawing, ask, observe, wins};
 use rlhf_data::Prompt;
-use rlhf_eval::{
-    Curve, Figure, PerModel, ReportData, Resampling, RewardFigures, RunResult, Sample, Soundness,
-    WinRates, answer_of, base_model_gate, damaged_by_tuning, perplexity_metrics,
-};
-use rlhf_reward::{RewardModel, RewardSource};
+use rlhf_eval::{Curve, Observations, ReportData, Resampling, RunResult, Sample};
 use rlhf_world::World;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -35,6 +30,9 @@ pub(crate) struct Models {
     pub(crate) reward: PathBuf,
 }
 
+/// The file in a run's folder that all its figures are means of.
+pub(crate) const OBSERVATIONS: &str = "observations.jsonl";
+
 /// What a run shows.
 #[derive(Debug)]
 pub(crate) struct Compared {
@@ -49,15 +47,13 @@ pub(crate) struct Compared {
 struct Asked {
     answers: Vec<Answered>,
     greedy: Vec<Answered>,
-    found: Findings,
-    found_greedy: Findings,
-    bits_per_byte: Option<Figure>,
+    found: Observations,
 }
 
 /// Asks all models the evaluation prompts and compares their answers.
 ///
 /// # Errors
-/// If a model can't be read or asked.
+/// If a model can't be read or asked, or the observations can't be written.
 pub(crate) fn compare(
     session: &Session,
     folder: &mut RunFolder,
@@ -75,50 +71,27 @@ pub(crate) fn compare(
     let ppo = at(&models.ppo, Asking::Chat, "eval ppo")?;
     let (opponent, decoding) = best_sft(session, world, &prompts, (&models.sft, &sft))?;
 
-    let no_pairs = || CliError::failure("there is no prompt to compare models on");
-    let win_rates = WinRates {
-        ppo_over_sft: win_rate(&ppo.answers, &opponent).ok_or_else(no_pairs)?,
-        ppo_over_gpt: win_rate(&ppo.answers, &gpt.answers).ok_or_else(no_pairs)?,
-    };
-    let reward = reward_figures(session, world, models, &sft.answers)?;
-    let table = PerModel {
-        gpt: gpt.found.figures,
-        sft: sft.found.figures,
-        ppo: ppo.found.figures,
-    };
-    let three = [&gpt, &sft, &ppo];
-    let mut result = RunResult::new(table, win_rates, reward);
-    result.shares = Some(per_model(three, |a| a.found.shares));
-    result.greedy_shares = Some(per_model(three, |a| a.found_greedy.shares));
-    result.uncontested = Some(per_model(three, |a| a.found.uncontested));
-    if three.iter().all(|a| a.bits_per_byte.is_some()) {
-        let none = Figure::bare(f64::NAN, 0);
-        result.bits_per_byte = Some(per_model(three, |a| a.bits_per_byte.unwrap_or(none)));
+    let three = [("gpt", &gpt), ("sft", &sft), ("ppo", &ppo)];
+    let mut all = Observations::new();
+    for (name, asked) in three {
+        all.add_under(name, asked.found.clone());
     }
-    let (of_ppo, of_gpt) = (truth_by_entity(&ppo.answers), truth_by_entity(&gpt.answers));
-    result.truthfulness_ratio = Resampling::default().ratio(&of_ppo, &of_gpt);
+    all.add("ppo_over_sft", wins(&ppo.answers, &opponent));
+    all.add("ppo_over_gpt", wins(&ppo.answers, &gpt.answers));
+    let of_reward = observe_reward(session, world, &models.reward, &sft.answers)?;
+    all.add_under("reward", of_reward);
+    all.write(&folder.root().join(OBSERVATIONS))?;
+    let mut result = RunResult::from_observations(&all, Resampling::default())?;
     result.best_sft_decoding = Some(decoding);
-    result.warnings = warnings(&gpt.found, &sft.found);
     let seconds = started.elapsed().as_secs_f64();
     folder.note_stage("eval", "", (seconds, true))?;
     Ok(Compared {
         result,
-        samples: samples(&prompts, &three),
-        lengths: ["GPT", "SFT", "PPO"]
-            .into_iter()
-            .map(str::to_owned)
-            .zip(three.map(lengths))
-            .collect(),
+        samples: samples(&prompts, &three.map(|(_, asked)| asked)),
+        lengths: three
+            .map(|(name, asked)| (name.to_uppercase(), lengths(asked)))
+            .into(),
     })
-}
-
-fn per_model<T>(asked: [&Asked; 3], of: impl Fn(&Asked) -> T) -> PerModel<T> {
-    let [gpt, sft, ppo] = asked;
-    PerModel {
-        gpt: of(gpt),
-        sft: of(sft),
-        ppo: of(ppo),
-    }
 }
 
 fn asked(
@@ -138,38 +111,53 @@ fn asked(
         samples: 1,
     };
     let answers = ask(session, policy, of_world, (asking, drawing), label)?;
-    let of_greedy = ask(
-        session,
-        policy,
-        of_world,
-        (asking, greedy),
-        &format!("{label} greedy"),
-    )?;
-    let world = of_world.0;
+    let label_greedy = format!("{label} greedy");
+    let of_greedy = ask(session, policy, of_world, (asking, greedy), &label_greedy)?;
+    let mut found = observe(&answers);
+    note(session, label, &found);
+    found.add_under("greedy", observe(&of_greedy));
+    add_bits_per_byte(session, policy, of_world.0, &mut found)?;
+    Ok(Asked {
+        answers,
+        greedy: of_greedy,
+        found,
+    })
+}
+
+/// One line an evaluation.
+fn note(session: &Session, label: &str, found: &Observations) {
+    let figures = ["true", "toxic", "followed", "uncontested", "gold"].map(|name| {
+        let figure = found.mean(name, Resampling::default());
+        format!(
+            "{name} {}",
+            figure.map_or_else(|_| "-".into(), |f| f.text(3))
+        )
+    });
+    session.note(&format!("{label}: {}", figures.join(", ")));
+}
+
+/// Bits and bytes of documents beyond the corpus.
+fn add_bits_per_byte(
+    session: &Session,
+    policy: &Policy,
+    world: &World,
+    found: &mut Observations,
+) -> Result<(), CliError> {
     let documents = world.config().documents;
     let texts: Vec<String> = (documents..documents + HELD_OUT_DOCUMENTS)
         .map(|i| world.document(i).text)
         .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let read = document_logprobs(policy, &texts, session)?;
-    let found = findings(&answers)?;
-    session.note(&format!(
-        "{label}: true {}, toxic {}, followed {}, uncontested {}, gold {}",
-        found.figures.truthfulness.text(3),
-        found.figures.toxicity.text(3),
-        found.figures.instruction_following.text(3),
-        found.uncontested.text(3),
-        found.gold.text(2),
-    ));
-    Ok(Asked {
-        found_greedy: findings(&of_greedy)?,
-        found,
-        answers,
-        greedy: of_greedy,
-        bits_per_byte: perplexity_metrics(&read, Resampling::default())
-            .get("bits_per_byte")
-            .copied(),
-    })
+    for (i, read) in document_logprobs(policy, &texts, session)?
+        .iter()
+        .enumerate()
+    {
+        let cluster = format!("document {i}");
+        let bits = -read.logprobs.iter().sum::<f64>() / std::f64::consts::LN_2;
+        found.add("bits", [(cluster.clone(), bits)]);
+        found.add("bytes", [(cluster, read.bytes as f64)]);
+    }
+    Ok(())
 }
 
 /// The fine-tuned model's answers at the decoding at which they are best among temperature 1, 0.7
@@ -213,58 +201,6 @@ fn best_sft(
         .into_iter()
         .max_by(|a, b| gold(&a.0).total_cmp(&gold(&b.0)));
     best.ok_or_else(|| CliError::failure("there is no decoding to compare with"))
-}
-
-/// How often the reward model orders two answers of the fine-tuned model to a held-out prompt as
-/// the gold score does, and how often the annotators would.
-fn reward_figures(
-    session: &Session,
-    world: &World,
-    models: &Models,
-    answers: &[Answered],
-) -> Result<RewardFigures, CliError> {
-    let folder = load_reward(&models.reward, &session.device)?;
-    let source = RewardModel {
-        model: &folder.model,
-        tokenizer: &folder.tokenizer,
-        device: session.device.clone(),
-        batch_size: session.config.eval.batch_size,
-        max_length: folder.model.config().max_position_embeddings,
-    };
-    let all: Vec<_> = answers.iter().map(|a| answer_of(&a.row)).collect();
-    let scores = source.score(&all)?;
-    let annotators = world.annotators();
-    let (mut agree, mut allowed) = (Vec::new(), Vec::new());
-    let scored: Vec<(&Answered, f32)> = answers.iter().zip(scores).collect();
-    for of_prompt in scored.chunk_by(|a, b| a.0.prompt == b.0.prompt) {
-        for pair in of_prompt.chunks_exact(2) {
-            let [(first, first_score), (second, second_score)] = [pair[0], pair[1]];
-            let apart = first.assessment.gold - second.assessment.gold;
-            if apart == 0.0 {
-                continue;
-            }
-            let right = (first_score - second_score) * apart.signum() > 0.0;
-            agree.push((cluster(&first.row), f64::from(u8::from(right))));
-            let probability = annotators.preference_probability(apart.abs(), 0.0);
-            allowed.push((cluster(&first.row), probability));
-        }
-    }
-    let resampling = Resampling::default();
-    let none = Figure::bare(0.5, 0);
-    Ok(RewardFigures {
-        accuracy: resampling.mean(&agree).unwrap_or(none),
-        ceiling: resampling.mean(&allowed).unwrap_or(none),
-    })
-}
-
-fn warnings(gpt: &Findings, sft: &Findings) -> Vec<String> {
-    let sound = |found: &Findings| Soundness {
-        void: found.shares.void(),
-        uncontested_truth: found.uncontested.value,
-    };
-    let mut warnings = base_model_gate(&gpt.shares, gpt.uncontested.value);
-    warnings.extend(damaged_by_tuning(sound(gpt), sound(sft)));
-    warnings
 }
 
 fn lengths(asked: &Asked) -> Vec<u32> {

@@ -4,9 +4,7 @@ use crate::error::CliError;
 use crate::model_folder::Policy;
 use crate::session::Session;
 use rlhf_data::{Prompt, Response};
-use rlhf_eval::{
-    Figure, ModelFigures, Outcome, Resampling, TruthLabel, TruthShares, answer_of, truth_shares,
-};
+use rlhf_eval::{Observations, Outcome, answer_of};
 use rlhf_model::{Generator, LocalGenerator, Request, SamplingConfig};
 use rlhf_random::stream;
 use rlhf_world::{Assessment, TruthShare, World};
@@ -160,23 +158,6 @@ fn sampling(
     }
 }
 
-/// What a model's answers show.
-#[derive(Clone, Debug)]
-pub(crate) struct Findings {
-    /// Its row of the table.
-    pub(crate) figures: ModelFigures,
-    /// The four shares of truth on contested facts.
-    pub(crate) shares: TruthShares,
-    /// Truth on uncontested facts.
-    pub(crate) uncontested: Figure,
-    /// The share of answers that came to their end.
-    pub(crate) finished: Figure,
-    /// The mean gold score.
-    pub(crate) gold: Figure,
-    /// Followed instructions by family of tasks.
-    pub(crate) followed: Vec<(String, Figure)>,
-}
-
 /// The text of a field of a prompt's row.
 fn field<'a>(row: &'a Response, name: &str) -> &'a str {
     row.row
@@ -201,107 +182,58 @@ pub(crate) fn cluster(row: &Response) -> String {
     }
 }
 
-/// The share of some answers that has a property, by cluster; an answer without an opinion
-/// (`None`) is left out.
-pub(crate) fn by_cluster(
-    answered: &[Answered],
-    of: impl Fn(&Answered) -> Option<f64>,
-) -> Vec<(String, f64)> {
-    answered
-        .iter()
-        .filter_map(|a| Some((cluster(&a.row), of(a)?)))
-        .collect()
+/// What a model's answers show: shares of `true`, `mistake`, `other`, `none` answers to contested
+/// questions, truth of `uncontested` ones, `toxic` and `finished` answers, `followed` instructions
+/// (and `followed_FAMILY`), and the `gold` score.
+pub(crate) fn observe(answered: &[Answered]) -> Observations {
+    let mut found = Observations::new();
+    for answer in answered {
+        let (suite, assessment) = (field(&answer.row, "suite"), &answer.assessment);
+        let mut add = |figure: &str, value: f64| {
+            found.add(figure, [(cluster(&answer.row), value)]);
+        };
+        add("toxic", share(assessment.toxic));
+        add("finished", share(assessment.finished));
+        add("gold", f64::from(assessment.gold));
+        if let Some(truth) = assessment.truth {
+            match suite {
+                "truth" => {
+                    for (kind, name) in SHARES {
+                        add(name, share(truth == kind));
+                    }
+                }
+                "uncontested" => add("uncontested", share(truth == TruthShare::True)),
+                _ => {}
+            }
+        }
+        if let Some(followed) = assessment.followed {
+            if suite == "instructions" {
+                add("followed", share(followed));
+            }
+            if let Some(family) = task_field(&answer.row, "family") {
+                add(&format!("followed_{family}"), share(followed));
+            }
+        }
+    }
+    found
 }
+
+/// The four shares of truth by the names of their figures.
+const SHARES: [(TruthShare, &str); 4] = [
+    (TruthShare::True, "true"),
+    (TruthShare::Mistake, "mistake"),
+    (TruthShare::Other, "other"),
+    (TruthShare::None, "none"),
+];
 
 fn share(of: bool) -> f64 {
     f64::from(u8::from(of))
 }
 
-/// Truth of the contested answers, by entity.
-pub(crate) fn truth_by_entity(answered: &[Answered]) -> Vec<(String, f64)> {
-    by_cluster(answered, |a| {
-        let truth = a.assessment.truth?;
-        (field(&a.row, "suite") == "truth").then(|| share(truth == TruthShare::True))
-    })
-}
-
-/// Whether instructions were followed, by cluster.
-pub(crate) fn followed_by_task(answered: &[Answered]) -> Vec<(String, f64)> {
-    by_cluster(answered, |a| {
-        let followed = a.assessment.followed?;
-        (field(&a.row, "suite") == "instructions").then(|| share(followed))
-    })
-}
-
-/// The figures of a model's answers.
-///
-/// # Errors
-/// If a suite has no prompts.
-pub(crate) fn findings(answered: &[Answered]) -> Result<Findings, CliError> {
-    let resampling = Resampling::default();
-    let mean = |rows: &[(String, f64)], what: &str| {
-        let none = || CliError::failure(format!("the world's suite `{what}` has no prompt"));
-        resampling.mean(rows).ok_or_else(none)
-    };
-    let labels: Vec<(String, TruthLabel)> = answered
-        .iter()
-        .filter(|a| field(&a.row, "suite") == "truth")
-        .filter_map(|a| Some((cluster(&a.row), label(a.assessment.truth?))))
-        .collect();
-    let shares = truth_shares(&labels, resampling)
-        .ok_or_else(|| CliError::failure("the world's suite `truth` has no prompt"))?;
-    let uncontested = by_cluster(answered, |a| {
-        let truth = a.assessment.truth?;
-        (field(&a.row, "suite") == "uncontested").then(|| share(truth == TruthShare::True))
-    });
-    let mut families: Vec<&str> = answered
-        .iter()
-        .filter_map(|a| task_field(&a.row, "family"))
-        .collect();
-    families.sort_unstable();
-    families.dedup();
-    let followed = families.into_iter().filter_map(|family| {
-        let of = by_cluster(answered, |a| {
-            let here = task_field(&a.row, "family") == Some(family);
-            here.then_some(a.assessment.followed?).map(share)
-        });
-        Some((family.to_owned(), resampling.mean(&of)?))
-    });
-    Ok(Findings {
-        figures: ModelFigures {
-            truthfulness: mean(&truth_by_entity(answered), "truth")?,
-            toxicity: mean(
-                &by_cluster(answered, |a| Some(share(a.assessment.toxic))),
-                "toxicity",
-            )?,
-            instruction_following: mean(&followed_by_task(answered), "instructions")?,
-        },
-        shares,
-        uncontested: mean(&uncontested, "uncontested")?,
-        finished: mean(
-            &by_cluster(answered, |a| Some(share(a.assessment.finished))),
-            "all",
-        )?,
-        gold: mean(
-            &by_cluster(answered, |a| Some(f64::from(a.assessment.gold))),
-            "all",
-        )?,
-        followed: followed.collect(),
-    })
-}
-
-fn label(truth: TruthShare) -> TruthLabel {
-    match truth {
-        TruthShare::True => TruthLabel::True,
-        TruthShare::Mistake => TruthLabel::Mistake,
-        TruthShare::Other => TruthLabel::Other,
-        TruthShare::None => TruthLabel::None,
-    }
-}
-
 /// How often the first model's answers have the higher gold score, ties half: sample k of a prompt
-/// against sample k of the other's, around again where the other has fewer.
-pub(crate) fn win_rate(first: &[Answered], second: &[Answered]) -> Option<Figure> {
+/// against sample k of the other's, around again where the other has fewer. Rows of (cluster, 1, ½
+/// or 0); none if the other has no answer to a prompt.
+pub(crate) fn wins(first: &[Answered], second: &[Answered]) -> Vec<(String, f64)> {
     let of_prompt = |answers: &[Answered], prompt: usize| -> Vec<f32> {
         let start = answers.partition_point(|a| a.prompt < prompt);
         let here = answers[start..].iter().take_while(|a| a.prompt == prompt);
@@ -313,10 +245,12 @@ pub(crate) fn win_rate(first: &[Answered], second: &[Answered]) -> Option<Figure
         let (one, other) = (of_prompt(first, prompt), of_prompt(second, prompt));
         let start = first.partition_point(|a| a.prompt < prompt);
         for (k, score) in one.iter().enumerate() {
-            let against = *other.get(k % other.len().max(1))?;
-            let outcome = Outcome::of_scores(f64::from(*score), f64::from(against));
+            let Some(against) = other.get(k % other.len().max(1)) else {
+                return Vec::new();
+            };
+            let outcome = Outcome::of_scores(f64::from(*score), f64::from(*against));
             rows.push((cluster(&first[start].row), outcome.score()));
         }
     }
-    Resampling::default().mean(&rows)
+    rows
 }

@@ -88,6 +88,17 @@ pub enum EvalError {
         /// What the drawing library said.
         reason: String,
     },
+    /// A figure that nothing was observed of.
+    #[error("nothing was observed of `{0}`, or a value is not finite")]
+    NotObserved(String),
+    /// A file that can't be read.
+    #[error("{}: {reason}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file could not be written.
     #[error("{}: {source}; check that the folder exists, is writable and has room", path.display())]
     Write {

@@ -27,6 +27,7 @@ mod error;
 mod figure;
 mod html;
 mod interval;
+mod observations;
 mod palette;
 mod perplexity;
 mod ranking;
@@ -52,19 +53,21 @@ pub use error::EvalError;
 pub use figure::{Figure, Metrics};
 pub use html::escape;
 pub use interval::{Interval, Z95, wilson};
+pub use observations::Observations;
 pub use perplexity::{Perplexity, perplexity, perplexity_of_totals};
 pub use ranking::{BradleyTerryFit, bradley_terry_fit};
 pub use report::{ReportData, Sample, report_html, write_report};
-pub use result::{ModelFigures, PerModel, RewardFigures, RunResult, WinRates};
+pub use result::{InstructionGains, ModelFigures, PerModel, RewardFigures, RunResult, WinRates};
 pub use rouge::{RougeL, mean_rouge_l, rouge_l};
 pub use suite::{Harness, SuiteReport};
 pub use suites::{
     DocumentLogprobs, Resampling, choice_metrics, comparison_metrics, perplexity_metrics,
     preference_metrics, rouge_metrics,
 };
-pub use table::{table_html, table_text};
+pub use table::{runs_text, table_html, table_text};
 pub use task::{answer_of, cluster_of, compare_responses, response_metrics, score_responses};
 pub use truth::{
     Soundness, TruthLabel, TruthShares, base_model_gate, damaged_by_tuning, truth_shares,
+    worse_by_reward,
 };
 pub use win_rate::{Outcome, WinRate, sign_test, win_rate};

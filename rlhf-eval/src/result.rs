@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::EvalError;
 use crate::figure::Figure;
-use crate::truth::TruthShares;
+use crate::observations::Observations;
+use crate::suites::Resampling;
+use crate::truth::{Soundness, TruthShares, base_model_gate, damaged_by_tuning, worse_by_reward};
 
 /// One thing for each of the three models: pre-trained, demonstrations, reinforcement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,15 @@ impl<T> PerModel<T> {
             sft: of(&self.sft),
             ppo: of(&self.ppo),
         }
+    }
+
+    /// What `of` finds for each of `gpt`, `sft` and `ppo`; `None` unless it finds all.
+    pub fn all(of: impl Fn(&str) -> Option<T>) -> Option<Self> {
+        Some(Self {
+            gpt: of("gpt")?,
+            sft: of("sft")?,
+            ppo: of("ppo")?,
+        })
     }
 
     /// Name and value of each model, in the order of training.
@@ -52,6 +64,16 @@ pub struct WinRates {
     pub ppo_over_gpt: Figure,
 }
 
+/// How much more each tuned model follows instructions than the one before, the same tasks on both
+/// sides.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstructionGains {
+    /// The model tuned on demonstrations over the pre-trained one.
+    pub sft_over_gpt: Figure,
+    /// The model tuned by reinforcement learning over the one tuned on demonstrations.
+    pub ppo_over_sft: Figure,
+}
+
 /// How good the reward model is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RewardFigures {
@@ -59,6 +81,10 @@ pub struct RewardFigures {
     pub accuracy: Figure,
     /// The accuracy that the annotators' noise allows.
     pub ceiling: Figure,
+    /// Share of pairs of a truth and a popular mistake in the same words of which the truth scores
+    /// higher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth_over_mistake: Option<Figure>,
 }
 
 /// The result of a run. The first three fields are what scripts rely on; the others are left out of
@@ -86,6 +112,9 @@ pub struct RunResult {
     /// Truthfulness of the last model over that of the first, clusters paired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truthfulness_ratio: Option<Figure>,
+    /// Paired differences in instruction following.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction_gains: Option<InstructionGains>,
     /// The decoding at which the model tuned on demonstrations was best and was compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_sft_decoding: Option<String>,
@@ -106,9 +135,97 @@ impl RunResult {
             uncontested: None,
             bits_per_byte: None,
             truthfulness_ratio: None,
+            instruction_gains: None,
             best_sft_decoding: None,
             warnings: Vec::new(),
         }
+    }
+
+    /// The result that observations give: for each of `gpt`, `sft` and `ppo` (as prefix) `true`,
+    /// `mistake`, `other`, `none`, `toxic`, `followed`, `uncontested`, `bits`, `bytes`, and the
+    /// first four under `greedy` too; `ppo_over_sft`, `ppo_over_gpt`; `reward/accuracy`,
+    /// `reward/ceiling`, `reward/truth_over_mistake`.
+    ///
+    /// # Errors
+    /// [`EvalError::NotObserved`] for the first figure without which there is no table; the others
+    /// are left out.
+    pub fn from_observations(
+        all: &Observations,
+        resampling: Resampling,
+    ) -> Result<Self, EvalError> {
+        let mean = |name: &str| all.mean(name, resampling);
+        let model = |name: &str| -> Result<ModelFigures, EvalError> {
+            Ok(ModelFigures {
+                truthfulness: mean(&format!("{name}/true"))?,
+                toxicity: mean(&format!("{name}/toxic"))?,
+                instruction_following: mean(&format!("{name}/followed"))?,
+            })
+        };
+        let table = PerModel {
+            gpt: model("gpt")?,
+            sft: model("sft")?,
+            ppo: model("ppo")?,
+        };
+        let win_rate = WinRates {
+            ppo_over_sft: mean("ppo_over_sft")?,
+            ppo_over_gpt: mean("ppo_over_gpt")?,
+        };
+        let reward = RewardFigures {
+            accuracy: mean("reward/accuracy")?,
+            ceiling: mean("reward/ceiling")?,
+            truth_over_mistake: mean("reward/truth_over_mistake").ok(),
+        };
+        let shares = |prefix: &str| {
+            let share = |name: &str| mean(&format!("{prefix}/{name}"));
+            let shares = TruthShares {
+                truth: share("true").ok()?,
+                mistake: share("mistake").ok()?,
+                other: share("other").ok()?,
+                none: share("none").ok()?,
+            };
+            Some(shares)
+        };
+        let bits = |model: &str| {
+            let rows = |of: &str| all.rows(&format!("{model}/{of}"));
+            resampling.ratio(rows("bits"), rows("bytes"))
+        };
+        let gain = |more: &str, less: &str| {
+            let rows = |model: &str| all.rows(&format!("{model}/followed"));
+            resampling.difference(rows(more), rows(less))
+        };
+        let gains = || {
+            Some(InstructionGains {
+                sft_over_gpt: gain("sft", "gpt")?,
+                ppo_over_sft: gain("ppo", "sft")?,
+            })
+        };
+        let mut result = Self::new(table, win_rate, reward);
+        result.shares = PerModel::all(shares);
+        result.greedy_shares = PerModel::all(|model| shares(&format!("{model}/greedy")));
+        result.uncontested = PerModel::all(|model| mean(&format!("{model}/uncontested")).ok());
+        result.bits_per_byte = PerModel::all(bits);
+        result.truthfulness_ratio = resampling.ratio(all.rows("ppo/true"), all.rows("gpt/true"));
+        result.instruction_gains = gains();
+        result.warnings = result.faults();
+        Ok(result)
+    }
+
+    /// What makes this comparison void, one sentence each.
+    fn faults(&self) -> Vec<String> {
+        let (Some(shares), Some(uncontested)) = (&self.shares, &self.uncontested) else {
+            return Vec::new();
+        };
+        let sound = |shares: &TruthShares, uncontested: Figure| Soundness {
+            void: shares.void(),
+            uncontested_truth: uncontested.value,
+        };
+        let gpt = sound(&shares.gpt, uncontested.gpt);
+        let sft = sound(&shares.sft, uncontested.sft);
+        let ppo = sound(&shares.ppo, uncontested.ppo);
+        let mut faults = base_model_gate(&shares.gpt, uncontested.gpt.value);
+        faults.extend(damaged_by_tuning(gpt, sft));
+        faults.extend(worse_by_reward(gpt, sft, ppo));
+        faults
     }
 }
 
@@ -142,6 +259,7 @@ pub(crate) mod tests {
         let reward = RewardFigures {
             accuracy: figure(0.74, 0.02, 1200),
             ceiling: figure(0.79, 0.02, 1200),
+            truth_over_mistake: None,
         };
         RunResult::new(table, win_rate, reward)
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::{cluster_bootstrap, paired_ratio};
+use crate::bootstrap::{cluster_bootstrap, paired_difference, paired_ratio};
 use crate::calibration::reward_model_calibration;
 use crate::choice::{ChoiceQuestion, truthfulqa_mc};
 use crate::error::EvalError;
@@ -37,6 +37,11 @@ impl Resampling {
     /// [`paired_ratio`] with these settings.
     pub fn ratio<K: Ord>(&self, first: &[(K, f64)], second: &[(K, f64)]) -> Option<Figure> {
         paired_ratio(first, second, self.resamples, self.seed)
+    }
+
+    /// [`paired_difference`] with these settings.
+    pub fn difference<K: Ord>(&self, first: &[(K, f64)], second: &[(K, f64)]) -> Option<Figure> {
+        paired_difference(first, second, self.resamples, self.seed)
     }
 
     fn each(&self, values: &[f64]) -> Option<Figure> {

@@ -2,7 +2,7 @@
 
 use crate::figure::Figure;
 use crate::html::escape;
-use crate::result::RunResult;
+use crate::result::{ModelFigures, RunResult};
 
 const COLUMNS: [(&str, &str); 4] = [
     ("truthfulness", "higher is better"),
@@ -44,11 +44,23 @@ fn lines(result: &RunResult) -> Vec<(String, Figure)> {
     if let Some(ratio) = result.truthfulness_ratio {
         lines.push(("truthfulness, PPO / GPT".to_owned(), ratio));
     }
+    if let Some(gains) = result.instruction_gains {
+        for (what, gain) in [
+            ("instruction following, SFT − GPT", gains.sft_over_gpt),
+            ("instruction following, PPO − SFT", gains.ppo_over_sft),
+        ] {
+            lines.push((what.to_owned(), gain));
+        }
+    }
     lines.push(("reward model accuracy".to_owned(), result.reward.accuracy));
     lines.push((
         "  that the annotators' noise allows".to_owned(),
         result.reward.ceiling,
     ));
+    if let Some(matched) = result.reward.truth_over_mistake {
+        let what = "  truth over mistake in the same words".to_owned();
+        lines.push((what, matched));
+    }
     let costs = [
         ("uncontested truth", &result.uncontested),
         ("bits per byte", &result.bits_per_byte),
@@ -141,6 +153,59 @@ fn shares_text(result: &RunResult) -> String {
     out
 }
 
+/// One line a run: its name, then the figures that a claim over several runs rests on.
+pub fn runs_text(runs: &[(String, RunResult)]) -> String {
+    let columns = [
+        "true GPT",
+        "SFT",
+        "PPO",
+        "ratio",
+        "toxic GPT",
+        "SFT",
+        "PPO",
+        "followed GPT",
+        "SFT",
+        "PPO",
+        "over SFT",
+        "over GPT",
+    ];
+    let name = runs
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut out = format!("{:name$}", "");
+    for column in columns {
+        out.push_str(&format!("  {column:>5}"));
+    }
+    out.push('\n');
+    for (run, result) in runs {
+        let of = |figure: fn(&ModelFigures) -> Figure| {
+            result.table.named().map(|(_, m)| Some(figure(m)))
+        };
+        let truth = of(|m| m.truthfulness).into_iter();
+        let cells = truth
+            .chain([result.truthfulness_ratio])
+            .chain(of(|m| m.toxicity))
+            .chain(of(|m| m.instruction_following))
+            .chain([
+                Some(result.win_rate.ppo_over_sft),
+                Some(result.win_rate.ppo_over_gpt),
+            ]);
+        out.push_str(&format!("{run:name$}"));
+        for (cell, column) in cells.zip(columns) {
+            let width = column.len().max(5);
+            let text = cell.map_or_else(|| "-".to_owned(), |f| format!("{:.3}", f.value));
+            out.push_str(&format!("  {text:>width$}"));
+        }
+        out.push('\n');
+        for warning in &result.warnings {
+            out.push_str(&format!("{:name$}  void: {warning}\n", ""));
+        }
+    }
+    out
+}
+
 /// The table as an HTML fragment: one `<table>` of the models, one of the lines under it.
 pub fn table_html(result: &RunResult) -> String {
     let mut out = String::from("<table class=\"figures\"><thead><tr><th></th>");
@@ -220,6 +285,24 @@ mod tests {
         );
         assert!(text.contains("1.840 [1.500, 2.200]"), "{text}");
         assert!(text.contains("void: the base model is <void>"), "{text}");
+    }
+
+    #[test]
+    fn a_line_a_run_with_what_it_missed() {
+        let mut broken = sample_result();
+        broken.warnings = vec!["the base model is void".to_owned()];
+        let runs = [
+            ("runs/1".to_owned(), sample_result()),
+            ("runs/10".to_owned(), broken),
+        ];
+        let text = runs_text(&runs);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[1].starts_with("runs/1 ") && lines[2].starts_with("runs/10 "));
+        assert_eq!(lines[1].find("0.224"), lines[2].find("0.224"));
+        assert!(lines[1].contains("0.665") && lines[1].contains("0.810"));
+        assert!(lines[3].trim().starts_with("void: the base model"));
+        assert_eq!(lines[0].len(), lines[1].len());
     }
 
     #[test]

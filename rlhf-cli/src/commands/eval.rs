@@ -4,11 +4,15 @@ use crate::args::EvalArgs;
 use crate::console;
 use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
+use crate::reward_eval::{best_of, observe_reward};
 use crate::session::Session;
-use crate::world_eval::{Asking, Drawing, Findings, ask, findings};
+use crate::world_eval::{Asking, Drawing, ask, observe};
 use burn::tensor::Device;
 use rlhf_data::{OnBadRow, load_prompts, load_texts};
-use rlhf_eval::{DocumentLogprobs, Harness, Metrics, Resampling, SuiteReport, perplexity_metrics};
+use rlhf_eval::{
+    DocumentLogprobs, Harness, Observations, Resampling, SuiteReport, best_of_n_kl,
+    perplexity_metrics,
+};
 use rlhf_model::TokenBatch;
 use rlhf_train::parameters::host_values;
 use rlhf_train::targets::Targets;
@@ -52,44 +56,36 @@ fn world(session: &Session, args: &EvalArgs, asking: Asking) -> Result<SuiteRepo
     let config = &session.config.eval;
     let drawing = Drawing {
         temperature: config.temperature,
-        samples: config.samples,
+        samples: args.best_of.map_or(config.samples, |n| n as usize),
     };
-    let answered = ask(
+    let mut answered = ask(
         session,
         &policy,
         (&world, &prompts),
         (asking, drawing),
         &args.suite,
     )?;
+    let mut of_reward = Observations::new();
+    let mut decoding = drawing.name();
+    if let Some(reward) = &args.reward {
+        of_reward = observe_reward(session, &world, reward, &answered)?;
+        if let Some((n, kl)) = args.best_of.and_then(|n| Some((n, best_of_n_kl(n)?))) {
+            answered = best_of(session, reward, answered)?;
+            decoding = format!("best of {n} by the reward model, at most {kl:.2} nats of KL");
+        }
+    }
     let template = if asking == Asking::Chat {
         "chat"
     } else {
         "raw"
     };
+    let mut found = observe(&answered);
+    found.add_under("reward", of_reward);
     Ok(SuiteReport {
         suite: args.suite.clone(),
-        metrics: metrics(&findings(&answered)?),
-        harness: Harness::new(template, drawing.name(), prompts.len()),
+        metrics: found.means(Resampling::default()),
+        harness: Harness::new(template, decoding, prompts.len()),
     })
-}
-
-/// The figures of a model's answers by name.
-pub(crate) fn metrics(found: &Findings) -> Metrics {
-    let mut metrics = Metrics::new();
-    let mut add = |name: &str, figure| metrics.insert(name.to_owned(), figure);
-    add("truthfulness", found.figures.truthfulness);
-    add("toxicity", found.figures.toxicity);
-    add("instruction_following", found.figures.instruction_following);
-    for (name, figure) in found.shares.named() {
-        add(&format!("share_{}", name.replace(' ', "_")), figure);
-    }
-    add("uncontested_truth", found.uncontested);
-    add("finished", found.finished);
-    add("gold", found.gold);
-    for (family, figure) in &found.followed {
-        add(&format!("followed_{family}"), *figure);
-    }
-    metrics
 }
 
 fn perplexity(session: &Session, args: &EvalArgs) -> Result<SuiteReport, CliError> {

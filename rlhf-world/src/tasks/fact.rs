@@ -69,6 +69,16 @@ pub(crate) fn answer(entity: &str, relation: Relation, value: &str, rng: &mut Rn
     statement(entity, relation, value, rng)
 }
 
+/// A value in every wording of an answer, always in the same order.
+pub(crate) fn wordings(
+    entity: &str,
+    relation: Relation,
+    value: &str,
+) -> impl Iterator<Item = String> {
+    let templates = SENTENCES.iter().chain(&BARE);
+    templates.map(move |template| fill(template, entity, relation, value))
+}
+
 fn fill(template: &str, entity: &str, relation: Relation, value: &str) -> String {
     template
         .replace("{relation}", relation.word())
