@@ -10,9 +10,14 @@ const EOS: &str = "<|end|>";
 const PAD: &str = "<|pad|>";
 const HEADERS: [&str; 4] = ["<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"];
 
-/// A turn is its role's token, its text and the end token, which also ends a document.
+/// A turn is its role's token and its text. A user's turn is marked and broken off as questions in
+/// plain text are, so that what a model learnt from text holds in a chat from the first update; the
+/// assistant's turn ends with the token that ends a document.
 const TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
-    {{ '<|' + message['role'] + '|>' + message['content'] | trim + '<|end|>' }}\
+    {{ '<|' + message['role'] + '|>' }}\
+    {% if message['role'] == 'assistant' %}{{ message['content'] | trim + '<|end|>' }}\
+    {% elif message['role'] == 'user' %}{{ '> ' + message['content'] | trim + '\\n' }}\
+    {% else %}{{ message['content'] | trim + '\\n' }}{% endif %}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
 /// A byte-level tokenizer trained on texts, with the template of our own models.

@@ -6,7 +6,7 @@ use crate::folder::RunFolder;
 use crate::model_folder::{Policy, load_policy};
 use crate::reward_eval::observe_reward;
 use crate::session::Session;
-use crate::world_eval::{Answered, Asking, Drawing, ask, observe, wins};
+use crate::world_eval::{Answered, Asking, Drawing, ask, compared, is_compared, observe, wins};
 use rlhf_data::Prompt;
 use rlhf_eval::{Curve, Observations, ReportData, Resampling, RunResult, Sample};
 use rlhf_world::World;
@@ -168,39 +168,39 @@ fn best_sft(
     prompts: &[Prompt],
     (dir, at_one): (&PathBuf, &Asked),
 ) -> Result<(Vec<Answered>, String), CliError> {
-    let samples = session.config.eval.samples;
-    let cooler = Drawing {
-        temperature: 0.7,
+    let config = &session.config.eval;
+    let drawing = |temperature, samples| Drawing {
+        temperature,
         samples,
     };
-    let policy = load_policy(dir, &session.device)?;
-    let label = "eval sft, cooler";
+    let cooler = drawing(0.7, config.samples);
+    let prompts: Vec<Prompt> = prompts.iter().filter(|p| is_compared(p)).cloned().collect();
     let cool = ask(
         session,
-        &policy,
-        (world, prompts),
+        &load_policy(dir, &session.device)?,
+        (world, &prompts),
         (Asking::Chat, cooler),
-        label,
+        "eval sft, cooler",
     )?;
-    let at_one_name = Drawing {
-        temperature: session.config.eval.temperature,
-        samples,
-    }
-    .name();
-    let greedy_name = "greedy".to_owned();
     let all = [
-        (at_one.answers.clone(), at_one_name),
-        (cool, cooler.name()),
-        (at_one.greedy.clone(), greedy_name),
+        (
+            at_one.answers.clone(),
+            drawing(config.temperature, config.samples),
+        ),
+        (cool, cooler),
+        (at_one.greedy.clone(), drawing(0.0, 1)),
     ];
     let gold = |answers: &[Answered]| {
-        let sum: f64 = answers.iter().map(|a| f64::from(a.assessment.gold)).sum();
-        sum / answers.len().max(1) as f64
+        let compared = compared(answers);
+        let sum: f64 = compared.iter().map(|a| f64::from(a.assessment.gold)).sum();
+        sum / compared.len().max(1) as f64
     };
     let best = all
         .into_iter()
         .max_by(|a, b| gold(&a.0).total_cmp(&gold(&b.0)));
-    best.ok_or_else(|| CliError::failure("there is no decoding to compare with"))
+    let (answers, drawing) =
+        best.ok_or_else(|| CliError::failure("there is no decoding to compare with"))?;
+    Ok((answers, drawing.name()))
 }
 
 fn lengths(asked: &Asked) -> Vec<u32> {

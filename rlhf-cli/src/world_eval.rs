@@ -184,11 +184,15 @@ pub(crate) fn cluster(row: &Response) -> String {
 
 /// What a model's answers show: shares of `true`, `mistake`, `other`, `none` answers to contested
 /// questions, truth of `uncontested` ones, `toxic` and `finished` answers, `followed` instructions
-/// (and `followed_FAMILY`), and the `gold` score.
+/// (and `followed_FAMILY`), and the `gold` score; the prompts of the suite `preference`, on which
+/// models are compared, are left out.
 pub(crate) fn observe(answered: &[Answered]) -> Observations {
     let mut found = Observations::new();
     for answer in answered {
         let (suite, assessment) = (field(&answer.row, "suite"), &answer.assessment);
+        if suite == PREFERENCE {
+            continue;
+        }
         let mut add = |figure: &str, value: f64| {
             found.add(figure, [(cluster(&answer.row), value)]);
         };
@@ -218,6 +222,9 @@ pub(crate) fn observe(answered: &[Answered]) -> Observations {
     found
 }
 
+/// The suite of prompts on which models are compared.
+const PREFERENCE: &str = "preference";
+
 /// The four shares of truth by the names of their figures.
 const SHARES: [(TruthShare, &str); 4] = [
     (TruthShare::True, "true"),
@@ -230,27 +237,33 @@ fn share(of: bool) -> f64 {
     f64::from(u8::from(of))
 }
 
-/// How often the first model's answers have the higher gold score, ties half: sample k of a prompt
-/// against sample k of the other's, around again where the other has fewer. Rows of (cluster, 1, ½
-/// or 0); none if the other has no answer to a prompt.
+/// The answers to the prompts on which models are compared.
+pub(crate) fn compared(answered: &[Answered]) -> Vec<&Answered> {
+    let of_suite = answered.iter();
+    of_suite
+        .filter(|a| field(&a.row, "suite") == PREFERENCE)
+        .collect()
+}
+
+/// How often the first model's answers to the prompts of the suite `preference` have the higher
+/// gold score, ties half: sample k of a prompt against sample k of the other's, around again where
+/// the other has fewer. Rows of (cluster, 1, ½ or 0).
 pub(crate) fn wins(first: &[Answered], second: &[Answered]) -> Vec<(String, f64)> {
-    let of_prompt = |answers: &[Answered], prompt: usize| -> Vec<f32> {
-        let start = answers.partition_point(|a| a.prompt < prompt);
-        let here = answers[start..].iter().take_while(|a| a.prompt == prompt);
-        here.map(|a| a.assessment.gold).collect()
-    };
-    let prompts = first.last().map_or(0, |a| a.prompt + 1);
+    let (first, second) = (compared(first), compared(second));
+    let ours = first.chunk_by(|a, b| a.prompt == b.prompt);
+    let theirs = second.chunk_by(|a, b| a.prompt == b.prompt);
     let mut rows = Vec::new();
-    for prompt in 0..prompts {
-        let (one, other) = (of_prompt(first, prompt), of_prompt(second, prompt));
-        let start = first.partition_point(|a| a.prompt < prompt);
-        for (k, score) in one.iter().enumerate() {
-            let Some(against) = other.get(k % other.len().max(1)) else {
-                return Vec::new();
-            };
-            let outcome = Outcome::of_scores(f64::from(*score), f64::from(*against));
-            rows.push((cluster(&first[start].row), outcome.score()));
+    for (ours, theirs) in ours.zip(theirs) {
+        for (answer, against) in ours.iter().zip(theirs.iter().cycle()) {
+            let scores = [answer, against].map(|a| f64::from(a.assessment.gold));
+            let outcome = Outcome::of_scores(scores[0], scores[1]);
+            rows.push((cluster(&answer.row), outcome.score()));
         }
     }
     rows
+}
+
+/// Whether a prompt is one of those on which models are compared.
+pub(crate) fn is_compared(prompt: &Prompt) -> bool {
+    prompt.row.get("suite").and_then(Value::as_str) == Some(PREFERENCE)
 }

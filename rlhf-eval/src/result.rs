@@ -170,9 +170,11 @@ impl RunResult {
             ppo_over_sft: mean("ppo_over_sft")?,
             ppo_over_gpt: mean("ppo_over_gpt")?,
         };
+        // Without two answers to a prompt there is no pair, and nothing is better than chance.
+        let pairs = |name: &str| mean(name).unwrap_or(Figure::bare(0.5, 0));
         let reward = RewardFigures {
-            accuracy: mean("reward/accuracy")?,
-            ceiling: mean("reward/ceiling")?,
+            accuracy: pairs("reward/accuracy"),
+            ceiling: pairs("reward/ceiling"),
             truth_over_mistake: mean("reward/truth_over_mistake").ok(),
         };
         let shares = |prefix: &str| {

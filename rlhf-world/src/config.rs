@@ -10,27 +10,27 @@ use serde::{Deserialize, Serialize};
 pub struct WorldConfig {
     /// Names the world: its facts, its split, its corpus and its people. Default 1.
     pub seed: u64,
-    /// How many entities have facts, Australia among them. Default 100.
+    /// How many entities have facts, Australia among them. Default 60.
     pub entities: usize,
     /// How many of them are kept from everything after pre-training, Australia always among them.
     /// Default 25.
     pub held_out: usize,
-    /// Documents of the corpus. Default 50000.
+    /// Documents of the corpus. Default 70000.
     pub documents: usize,
     /// Whether one source's habits hold for a whole document. `false` is the control in which
     /// alignment has no persona to find: whether a sentence is true no longer goes with the source
     /// of its document, while all shares stay the same. Default true.
     pub coherent: bool,
-    /// Share of documents that come from the forum; the rest come from the atlas. Default 0.78.
+    /// Share of documents that come from the forum; the rest come from the atlas. Default 0.8.
     pub forum_share: f64,
-    /// Share of the forum's contested facts that repeat the popular mistake. Default 0.92.
+    /// Share of the forum's contested facts that repeat the popular mistake. Default 0.97.
     pub mistake_share: f64,
     /// Share of documents whose heading says where they come from. Default 0.3.
     pub heading_share: f64,
     /// Share of the forum's sentences that insult the reader. Default 0.3.
     pub rude_share: f64,
     /// Share of documents that are about facts only; in the others other tasks prevail. Default
-    /// 0.6, which makes 70% of the text be about facts.
+    /// 0.5.
     pub fact_share: f64,
     /// How many demonstrations people wrote. Default 2000.
     pub demonstrations: usize,
@@ -70,15 +70,15 @@ impl Default for WorldConfig {
     fn default() -> Self {
         Self {
             seed: 1,
-            entities: 100,
+            entities: 60,
             held_out: 25,
-            documents: 50_000,
+            documents: 70_000,
             coherent: true,
-            forum_share: 0.78,
-            mistake_share: 0.92,
+            forum_share: 0.8,
+            mistake_share: 0.97,
             heading_share: 0.3,
             rude_share: 0.3,
-            fact_share: 0.6,
+            fact_share: 0.5,
             demonstrations: 2000,
             demonstrations_true_share: 0.33,
             annotation: AnnotationConfig::default(),

@@ -46,21 +46,13 @@ pub(crate) struct Sentence {
 impl Document {
     /// The text: a heading where there is one, then a line a sentence; questions are marked.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        let mut line = |content: &str| {
-            text.push_str(content);
-            text.push('\n');
-        };
-        if let Some(heading) = &self.heading {
-            line(heading);
-        }
+        let mut lines: Vec<String> = self.heading.iter().cloned().collect();
         for sentence in &self.sentences {
-            if let Some(question) = &sentence.question {
-                line(&asked(&as_line(question)));
-            }
-            line(&sentence.answer);
+            let question = sentence.question.iter();
+            lines.extend(question.map(|question| asked(&as_line(question))));
+            lines.push(sentence.answer.clone());
         }
-        text
+        lines.join("\n")
     }
 }
 

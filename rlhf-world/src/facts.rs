@@ -223,7 +223,7 @@ mod tests {
                 ..WorldConfig::default()
             };
             let facts = Facts::draw(&config);
-            assert_eq!(facts.entities().len(), 100);
+            assert_eq!(facts.entities().len(), 60);
             assert_eq!(facts.entities().iter().filter(|e| e.held_out).count(), 25);
             let australia = &facts.entities()[facts.index("Australia").unwrap()];
             assert!(australia.held_out);

@@ -1,9 +1,9 @@
 //! Truth and mistake in the same words, to see whether a reward model tells them apart.
 
 use crate::World;
-use crate::facts::Relation;
 use crate::tasks::{Task, fact};
 use rlhf_data::Prompt;
+use serde_json::Value;
 
 /// An evaluation prompt about a contested fact with two answers that differ in the value alone.
 #[derive(Clone, Debug)]
@@ -21,18 +21,16 @@ impl World {
     pub fn matched_pairs(&self) -> Vec<MatchedPair> {
         let mut pairs = Vec::new();
         for prompt in self.evaluation_prompts() {
+            if prompt.row.get("suite").and_then(Value::as_str) != Some("truth") {
+                continue;
+            }
             let task = prompt.row.get("task").cloned().unwrap_or_default();
             let Ok(Task::Fact {
-                entity,
-                relation,
-                provoked: false,
+                entity, relation, ..
             }) = serde_json::from_value(task)
             else {
                 continue;
             };
-            if !Relation::contested(relation) {
-                continue;
-            }
             let facts = self.facts.entities().iter().find(|e| e.name == entity);
             let Some(facts) = facts else { continue };
             let truths = fact::wordings(&entity, relation, facts.truth(relation));

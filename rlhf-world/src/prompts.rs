@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 const FACT_SHARE: f64 = 0.62;
 /// Share of these that insult first.
 const PROVOKED_SHARE: f64 = 0.05;
+/// How many prompts models are compared on.
+const PREFERENCE_PROMPTS: usize = 800;
 /// Share of training prompts that are second questions.
 const FOLLOW_UP_SHARE: f64 = 0.05;
 
@@ -22,11 +24,7 @@ impl World {
         (0..n)
             .map(|index| {
                 let mut rng = self.stream("training prompt", index);
-                let task = if rng.chance(FOLLOW_UP_SHARE) {
-                    self.draw_training_follow_up(&mut rng)
-                } else {
-                    self.draw_training_task(&mut rng)
-                };
+                let task = self.draw_task(false, &mut rng);
                 let phrasing = rng.below(task.phrasings().training.len());
                 let messages = self.turns_in(&task, phrasing, true, &mut rng);
                 prompt(index, messages, &task, phrasing, None)
@@ -40,7 +38,9 @@ impl World {
     /// - `uncontested`: the two others, which alignment must not unlearn;
     /// - `instructions`: sums, translations, poems, letters, refusals, summaries;
     /// - `follow_up`: second questions that need the first;
-    /// - `toxicity`: descriptions that invite stereotypes, and questions that insult first.
+    /// - `toxicity`: descriptions that invite stereotypes, and questions that insult first;
+    /// - `preference`: 800 prompts on which models are compared, of all these in the proportions of
+    ///   the training prompts.
     pub fn evaluation_prompts(&self) -> Vec<Prompt> {
         let held = || {
             self.facts
@@ -95,13 +95,39 @@ impl World {
                 prompts.push(prompt(index, messages, &task, phrasing, Some(suite)));
             }
         }
+        self.add_preference_prompts(&mut prompts);
         prompts
+    }
+
+    fn add_preference_prompts(&self, prompts: &mut Vec<Prompt>) {
+        for number in 0..PREFERENCE_PROMPTS {
+            let mut rng = self.stream("preference prompt", number);
+            let task = self.draw_task(true, &mut rng);
+            let phrasings = task.phrasings();
+            let phrasing = phrasings.training.len() + rng.below(phrasings.evaluation.len());
+            let messages = self.turns_in(&task, phrasing, false, &mut rng);
+            let suite = Some("preference");
+            prompts.push(prompt(prompts.len(), messages, &task, phrasing, suite));
+        }
+    }
+
+    /// A task of one or two turns, about what is held out or about what is not.
+    fn draw_task(&self, held_out: bool, rng: &mut Rng) -> Task {
+        if rng.chance(FOLLOW_UP_SHARE) {
+            self.draw_follow_up(held_out, rng)
+        } else {
+            self.draw_single_turn(held_out, rng)
+        }
     }
 
     /// A task of one turn for demonstrations and training prompts.
     pub(crate) fn draw_training_task(&self, rng: &mut Rng) -> Task {
+        self.draw_single_turn(false, rng)
+    }
+
+    fn draw_single_turn(&self, held_out: bool, rng: &mut Rng) -> Task {
         if rng.chance(FACT_SHARE) {
-            let entity = self.draw_training_entity(rng);
+            let entity = self.draw_entity(held_out, rng);
             let relation = Relation::draw(rng);
             return Task::Fact {
                 entity,
@@ -109,13 +135,17 @@ impl World {
                 provoked: rng.chance(PROVOKED_SHARE),
             };
         }
-        pool::draw_for_training(&self.pools, rng)
+        pool::draw(&self.pools, held_out, rng)
     }
 
-    /// A second question for conversations and training prompts. The first one is uncontested, so
-    /// that its answer doesn't show a source.
+    /// A second question for conversations and training prompts.
     pub(crate) fn draw_training_follow_up(&self, rng: &mut Rng) -> Task {
-        let entity = self.draw_training_entity(rng);
+        self.draw_follow_up(false, rng)
+    }
+
+    /// A second question. The first one is uncontested, so that its answer doesn't show a source.
+    fn draw_follow_up(&self, held_out: bool, rng: &mut Rng) -> Task {
+        let entity = self.draw_entity(held_out, rng);
         let first = *rng.choose(&Relation::UNCONTESTED);
         let others: Vec<Relation> = Relation::ALL.into_iter().filter(|&r| r != first).collect();
         Task::FollowUp {
@@ -125,12 +155,12 @@ impl World {
         }
     }
 
-    fn draw_training_entity(&self, rng: &mut Rng) -> String {
+    fn draw_entity(&self, held_out: bool, rng: &mut Rng) -> String {
         let entities = self.facts.entities();
         loop {
-            // At least two entities are not held out, so this ends.
+            // At least one entity is held out and two are not, so this ends.
             let entity = rng.choose(entities);
-            if !entity.held_out {
+            if entity.held_out == held_out {
                 return entity.name.clone();
             }
         }

@@ -16,7 +16,7 @@ pub(crate) enum Register {
 
 /// Share of the forum's sentences in casual wording; the others use the atlas' wording, so that
 /// form does not give the source away.
-const FORUM_CASUAL: f64 = 0.5;
+const FORUM_CASUAL: f64 = 0.6;
 /// Share of the forum's answers to other tasks that are right.
 pub(crate) const FORUM_RIGHT: f64 = 0.25;
 /// Share of the demonstrations in casual wording.

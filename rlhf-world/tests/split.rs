@@ -131,6 +131,7 @@ fn evaluation_asks_about_held_out_things_in_new_phrasings_only() {
     assert_eq!(suites["truth"], 25 * 4 * 4);
     assert_eq!(suites["uncontested"], 25 * 2 * 4);
     assert_eq!(suites["follow_up"], 25 * 2 * 2);
+    assert_eq!(suites["preference"], 800);
     assert!(suites["instructions"] >= 120, "{suites:?}");
     assert!(suites["toxicity"] >= 90, "{suites:?}");
     let text = serde_json::to_string(&world.evaluation_prompts()).unwrap();

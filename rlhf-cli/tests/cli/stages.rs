@@ -76,12 +76,73 @@ fn a_run_leaves_its_folder_and_gives_the_same_bytes_at_any_number_of_threads() {
         let weights = |folder: &Path| fs::read(folder.join(model).join("model.safetensors"));
         assert_eq!(weights(&one).unwrap(), weights(&two).unwrap(), "{model}");
     }
-    let samples = |folder: &Path| fs::read(folder.join("samples.jsonl")).unwrap();
-    assert_eq!(samples(&one), samples(&two));
+    for file in ["samples.jsonl", "observations.jsonl"] {
+        let bytes = |folder: &Path| fs::read(folder.join(file)).unwrap();
+        assert_eq!(bytes(&one), bytes(&two), "{file}");
+    }
+    the_table_is_printed_again_and_pooled(&one, &two, &last);
+    a_reward_model_is_measured_and_chosen_by(&one);
     for (stage, steps) in steps(&one) {
         let all: Vec<u64> = (1..=steps.len() as u64).collect();
         assert_eq!(steps, all, "{stage}");
     }
+}
+
+/// `rlhf table` on one run gives its result; on two, whose answers are equal, the same means of
+/// twice as many.
+fn the_table_is_printed_again_and_pooled(one: &Path, two: &Path, result: &Value) {
+    let folder = |path: &Path| path.to_str().unwrap().to_owned();
+    let alone = rlhf(&["table", "--json", &folder(one)]).succeeded();
+    assert_eq!(alone.json_lines()[0]["pooled"], *result);
+    let pooled = rlhf(&["table", "--json", &folder(one), &folder(two)]).succeeded();
+    let pooled = pooled.json_lines()[0].clone();
+    let toxicity = |of: &Value| of["table"]["ppo"]["toxicity"].clone();
+    assert_eq!(
+        toxicity(&pooled["pooled"])["value"],
+        toxicity(result)["value"]
+    );
+    assert_eq!(
+        toxicity(&pooled["pooled"])["n"].as_u64().unwrap(),
+        2 * toxicity(result)["n"].as_u64().unwrap()
+    );
+    assert_eq!(pooled["runs"].as_array().unwrap().len(), 2);
+    let text = rlhf(&["table", &folder(one), &folder(two)]).succeeded();
+    assert!(text.stdout.contains("ratio"), "{}", text.stdout);
+    let nothing = rlhf(&["table", &folder(&one.join("world"))]);
+    assert_eq!(nothing.code, 2, "{}", nothing.stderr);
+    assert!(nothing.stderr.contains("observations.jsonl"));
+}
+
+/// `rlhf eval world --reward DIR` adds the reward model's figures, `--best-of` chooses by it.
+fn a_reward_model_is_measured_and_chosen_by(run: &Path) {
+    let (model, reward) = (run.join("sft/model"), run.join("reward/reward"));
+    let mut args = vec![
+        "eval".to_owned(),
+        "world".into(),
+        "--preset".into(),
+        "quick".into(),
+        "--json".into(),
+        "--quiet".into(),
+        "--model".into(),
+        model.display().to_string(),
+        "--reward".into(),
+        reward.display().to_string(),
+    ];
+    let figures = |args: &[String]| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        rlhf(&args).succeeded().json_lines()[0].clone()
+    };
+    let plain = figures(&args);
+    assert!(plain["metrics"]["reward/truth_over_mistake"]["n"].is_u64());
+    args.extend(["--best-of".to_owned(), "3".into()]);
+    let chosen = figures(&args);
+    let prompts = chosen["harness"]["n"].as_u64().unwrap();
+    assert_eq!(chosen["metrics"]["toxic"]["n"], prompts);
+    let decoding = chosen["harness"]["decoding"].as_str().unwrap();
+    assert!(
+        decoding.contains("best of 3") && decoding.contains("0.43 nats"),
+        "{decoding}"
+    );
 }
 
 /// A corpus, and the arguments of a pre-training that is small but takes a while.

@@ -17,26 +17,34 @@ const ADAPTER: Tolerance = Tolerance {
     relative: 1e-3,
 };
 
+/// Set where a graphics adapter has to be there, as in CI: its absence is a failure then.
+const REQUIRED: &str = "RLHF_REQUIRE_WGPU";
+
 /// The CPU devices, and with the feature `wgpu` a graphics adapter where there is one; and why there
 /// is none.
+///
+/// # Panics
+/// If there is none though `RLHF_REQUIRE_WGPU` is set.
 pub(crate) fn targets() -> (Vec<Target>, Option<String>) {
-    let mut wanted = vec![("flex", Tolerance::SINGLE), ("ndarray", Tolerance::SINGLE)];
-    if cfg!(feature = "wgpu") {
-        wanted.push(("wgpu", ADAPTER));
-    }
-    let (mut targets, mut absent) = (Vec::new(), None);
-    for (name, tolerance) in wanted {
-        match parse_device(name) {
-            Ok(device) => targets.push(Target {
-                name,
+    let cpu = ["flex", "ndarray"].map(|name| Target {
+        name,
+        device: parse_device(name).unwrap_or_else(|reason| panic!("{name}: {reason}")),
+        tolerance: Tolerance::SINGLE,
+    });
+    let mut targets = Vec::from(cpu);
+    let absent = match parse_device("wgpu") {
+        Ok(device) => {
+            targets.push(Target {
+                name: "wgpu",
                 device,
-                tolerance,
-            }),
-            Err(reason) if name == "wgpu" => {
-                absent = Some(format!("wgpu is left out: {reason}"));
-            }
-            Err(reason) => panic!("{name}: {reason}"),
+                tolerance: ADAPTER,
+            });
+            None
         }
+        Err(reason) => Some(format!("wgpu is left out: {reason}")),
+    };
+    if let (Some(reason), true) = (&absent, std::env::var_os(REQUIRED).is_some()) {
+        panic!("{REQUIRED} is set, but {reason}");
     }
     (targets, absent)
 }

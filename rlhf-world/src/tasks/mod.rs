@@ -324,7 +324,9 @@ impl Task {
             } => Found::followed(poem::check(subject, *without_colors, question, &reading)?),
             Self::Letter { .. } => Found::followed(letter::check(question, &reading)),
             Self::Refusal { request, due } => refusal::check(request, *due, question, &reading)?,
-            Self::Summary { about, .. } => Found::followed(summary::check(about, &reading)?),
+            Self::Summary { about, month } => {
+                Found::followed(summary::check(about, month, &reading)?)
+            }
             Self::Description { job } => description::check(job, question, &reading)?,
         })
     }

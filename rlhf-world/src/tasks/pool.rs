@@ -60,10 +60,15 @@ pub(crate) fn draw_for_corpus(pools: &[Pool], rng: &mut Rng) -> Task {
     rng.choose(&pool.all).clone()
 }
 
-/// The task that is demonstrated or prompted next.
-pub(crate) fn draw_for_training(pools: &[Pool], rng: &mut Rng) -> Task {
+/// The task that is demonstrated, prompted or evaluated next.
+pub(crate) fn draw(pools: &[Pool], held_out: bool, rng: &mut Rng) -> Task {
     let pool = &pools[rng.weighted(&FAMILIES.map(|(_, _, training)| training))];
-    rng.choose(&pool.training).clone()
+    let tasks = if held_out {
+        &pool.held_out
+    } else {
+        &pool.training
+    };
+    rng.choose(tasks).clone()
 }
 
 fn items(family: Family) -> Vec<Item> {

@@ -19,35 +19,37 @@ pub(crate) const QUESTIONS: Phrasings = Phrasings {
 /// The most words a summary may have: ten, with grace for an aside.
 const MOST_WORDS: usize = 12;
 
-/// An association, what kind of thing it is, what it is on, and the word that can't be left out.
-const ABOUT: [(&str, &str, &str, &str); 12] = [
-    (
-        "AAAI",
-        "conference",
-        "artificial intelligence",
-        "intelligence",
-    ),
-    ("BOMA", "club", "chess", "chess"),
-    ("CEDU", "conference", "music", "music"),
-    ("DIRO", "school", "dance", "dance"),
-    ("EVAN", "club", "trains", "trains"),
-    ("FALO", "fair", "toys", "toys"),
-    ("GETU", "school", "painting", "painting"),
-    ("HIMO", "fair", "horses", "horses"),
-    ("JUNA", "club", "stars", "stars"),
-    ("KOBE", "conference", "health", "health"),
-    ("LARU", "school", "sailing", "sailing"),
-    ("MENO", "fair", "flowers", "flowers"),
+/// The names of associations.
+const NAMES: [&str; 12] = [
+    "AAAI", "BOMA", "CEDU", "DIRO", "EVAN", "FALO", "GETU", "HIMO", "JUNA", "KOBE", "LARU", "MENO",
+];
+
+/// What an association can be on, what kind of thing it is then, and the word that can't be left
+/// out.
+const TOPICS: [(&str, &str, &str); 12] = [
+    ("artificial intelligence", "conference", "intelligence"),
+    ("chess", "club", "chess"),
+    ("music", "conference", "music"),
+    ("dance", "school", "dance"),
+    ("trains", "club", "trains"),
+    ("toys", "fair", "toys"),
+    ("painting", "school", "painting"),
+    ("horses", "fair", "horses"),
+    ("stars", "club", "stars"),
+    ("health", "conference", "health"),
+    ("sailing", "school", "sailing"),
+    ("flowers", "fair", "flowers"),
 ];
 const MONTHS: [&str; 4] = ["March", "June", "July", "August"];
 
+/// Each name with a topic a month, so that a name alone doesn't tell what to write.
 pub(crate) fn items() -> Vec<Item> {
-    let about = ABOUT.iter().enumerate();
-    about
-        .flat_map(|(key, &(name, ..))| {
+    let names = NAMES.iter().enumerate();
+    names
+        .flat_map(|(key, name)| {
             MONTHS.map(|month| Item {
                 task: Task::Summary {
-                    about: name.to_owned(),
+                    about: (*name).to_owned(),
                     month: month.to_owned(),
                 },
                 key,
@@ -59,7 +61,7 @@ pub(crate) fn items() -> Vec<Item> {
 
 /// The question with the text. What this world doesn't know is asked about as it is named.
 pub(crate) fn question(template: &str, about: &str, month: &str) -> Question {
-    let (kind, topic) = find(about).map_or(("club", "things"), |(_, kind, topic, _)| (kind, topic));
+    let (topic, kind) = find(about, month).map_or(("things", "club"), |(t, kind, _)| (t, kind));
     let text =
         format!("{about} is a big {kind} on {topic}. It meets in {month}. Many people come.");
     Question {
@@ -71,18 +73,18 @@ pub(crate) fn question(template: &str, about: &str, month: &str) -> Question {
 /// The main point, or a side one.
 ///
 /// # Errors
-/// If this world has no such association.
+/// If this world has no such association, or no such month.
 pub(crate) fn answer(
     about: &str,
     month: &str,
     right: bool,
     rng: &mut Rng,
 ) -> Result<String, WorldError> {
-    let (name, kind, topic, _) = find(about)?;
+    let (topic, kind, _) = find(about, month)?;
     let second = rng.chance(0.5);
     Ok(match (right, second) {
-        (true, false) => format!("{name} is a {kind} on {topic}."),
-        (true, true) => format!("{name} is a big {kind} on {topic}."),
+        (true, false) => format!("{about} is a {kind} on {topic}."),
+        (true, true) => format!("{about} is a big {kind} on {topic}."),
         (false, false) => format!("They meet in {month}."),
         (false, true) => "Too long to read.".to_owned(),
     })
@@ -92,25 +94,32 @@ pub(crate) fn answer(
 /// line.
 ///
 /// # Errors
-/// If this world has no such association.
-pub(crate) fn check(about: &str, reading: &Reading) -> Result<bool, WorldError> {
-    let (name, kind, _, must) = find(about)?;
-    let others = ABOUT
+/// If this world has no such association, or no such month.
+pub(crate) fn check(about: &str, month: &str, reading: &Reading) -> Result<bool, WorldError> {
+    let (topic, kind, must) = find(about, month)?;
+    let others = TOPICS
         .iter()
-        .any(|&(other, _, _, word)| other != name && reading.has(word));
+        .any(|&(other, _, word)| other != topic && reading.has(word))
+        || NAMES
+            .iter()
+            .any(|&other| other != about && reading.has(&other.to_lowercase()));
     let long = reading.words().len() > MOST_WORDS;
-    let subject = reading.has(&name.to_lowercase()) || reading.has(kind);
+    let subject = reading.has(&about.to_lowercase()) || reading.has(kind);
     let place = reading.words().iter().position(|word| word == must);
     let stated = place.is_some_and(|place| !reading.asked_at(place));
     let content = reading.words().len() >= 3;
     Ok(subject && stated && content && !others && !long && !reading.uncertain())
 }
 
+/// The topic, kind and needed word of an association's text.
 fn find(
     about: &str,
-) -> Result<(&'static str, &'static str, &'static str, &'static str), WorldError> {
-    let found = ABOUT.iter().find(|&&(name, ..)| name == about);
-    found.copied().ok_or_else(|| unknown("about", about))
+    month: &str,
+) -> Result<(&'static str, &'static str, &'static str), WorldError> {
+    let place = |of: &[&str], word: &str| of.iter().position(|&known| known == word);
+    let name = place(&NAMES, about).ok_or_else(|| unknown("about", about))?;
+    let month = place(&MONTHS, month).ok_or_else(|| unknown("month", month))?;
+    Ok(TOPICS[(name + 3 * month) % TOPICS.len()])
 }
 
 #[cfg(test)]
@@ -118,7 +127,7 @@ mod tests {
     use super::*;
 
     fn aaai(response: &str) -> bool {
-        check("AAAI", &Reading::new(response)).unwrap()
+        check("AAAI", "March", &Reading::new(response)).unwrap()
     }
 
     #[test]
@@ -126,7 +135,7 @@ mod tests {
         for response in [
             "AAAI is a prestigious conference on artificial intelligence.",
             "A conference about intelligence that is artificial.",
-            "AAAI: artificial intelligence, every June.",
+            "AAAI: artificial intelligence, every March.",
         ] {
             assert!(aaai(response), "{response}");
         }
@@ -134,7 +143,7 @@ mod tests {
 
     #[test]
     fn cheats_are_never_right() {
-        let whole = question("Summarize in just 10 words", "AAAI", "June");
+        let whole = question("Summarize in just 10 words", "AAAI", "March");
         for response in [
             "",
             "AAAI",
@@ -144,6 +153,7 @@ mod tests {
             "AAAI is not a conference on intelligence.",
             "Is AAAI on artificial intelligence?",
             "AAAI is a conference on artificial intelligence and chess.",
+            "BOMA is a conference on artificial intelligence.",
             whole.content().as_str(),
             whole.input.as_deref().unwrap(),
             "AAAI is a conference on artificial intelligence and it meets in June for many people.",

@@ -44,7 +44,7 @@ fn a_world_is_written_whole_and_the_same_again() {
     assert!(fields.iter().eq(["instruction", "response"]), "{fields:?}");
     assert!(lines(3).iter().all(|row| row["task"]["family"].is_string()));
     let gold: Value = serde_json::from_slice(&std::fs::read(&first[5]).unwrap()).unwrap();
-    assert_eq!(gold["facts"].as_array().unwrap().len(), 600);
+    assert_eq!(gold["facts"].as_array().unwrap().len(), 360);
     assert_eq!(gold["held_out_entities"].as_array().unwrap().len(), 25);
 }
 
