@@ -78,6 +78,8 @@ pub(crate) fn compare(
     }
     all.add("ppo_over_sft", wins(&ppo.answers, &opponent));
     all.add("ppo_over_gpt", wins(&ppo.answers, &gpt.answers));
+    all.add("ppo_over_sft/greedy", wins(&ppo.greedy, &sft.greedy));
+    all.add("ppo_over_gpt/greedy", wins(&ppo.greedy, &gpt.greedy));
     let of_reward = observe_reward(session, world, &models.reward, &sft.answers)?;
     all.add_under("reward", of_reward);
     all.write(&folder.root().join(OBSERVATIONS))?;

@@ -97,6 +97,9 @@ pub struct RunResult {
     pub win_rate: WinRates,
     /// The reward model.
     pub reward: RewardFigures,
+    /// Preferences where all models answer greedily.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub greedy_win_rate: Option<WinRates>,
     /// The four shares of truth behind the table's truthfulness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<PerModel<TruthShares>>,
@@ -130,6 +133,7 @@ impl RunResult {
             table,
             win_rate,
             reward,
+            greedy_win_rate: None,
             shares: None,
             greedy_shares: None,
             uncontested: None,
@@ -143,7 +147,7 @@ impl RunResult {
 
     /// The result that observations give: for each of `gpt`, `sft` and `ppo` (as prefix) `true`,
     /// `mistake`, `other`, `none`, `toxic`, `followed`, `uncontested`, `bits`, `bytes`, and the
-    /// first four under `greedy` too; `ppo_over_sft`, `ppo_over_gpt`; `reward/accuracy`,
+    /// first four under `greedy` too; `ppo_over_sft`, `ppo_over_gpt` and their `/greedy`; `reward/accuracy`,
     /// `reward/ceiling`, `reward/truth_over_mistake`.
     ///
     /// # Errors
@@ -166,10 +170,13 @@ impl RunResult {
             sft: model("sft")?,
             ppo: model("ppo")?,
         };
-        let win_rate = WinRates {
-            ppo_over_sft: mean("ppo_over_sft")?,
-            ppo_over_gpt: mean("ppo_over_gpt")?,
+        let wins = |suffix: &str| -> Result<WinRates, EvalError> {
+            Ok(WinRates {
+                ppo_over_sft: mean(&format!("ppo_over_sft{suffix}"))?,
+                ppo_over_gpt: mean(&format!("ppo_over_gpt{suffix}"))?,
+            })
         };
+        let win_rate = wins("")?;
         // Without two answers to a prompt there is no pair, and nothing is better than chance.
         let pairs = |name: &str| mean(name).unwrap_or(Figure::bare(0.5, 0));
         let reward = RewardFigures {
@@ -202,6 +209,7 @@ impl RunResult {
             })
         };
         let mut result = Self::new(table, win_rate, reward);
+        result.greedy_win_rate = wins("/greedy").ok();
         result.shares = PerModel::all(shares);
         result.greedy_shares = PerModel::all(|model| shares(&format!("{model}/greedy")));
         result.uncontested = PerModel::all(|model| mean(&format!("{model}/uncontested")).ok());

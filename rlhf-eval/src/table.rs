@@ -41,6 +41,11 @@ fn lines(result: &RunResult) -> Vec<(String, Figure)> {
         "PPO preferred to GPT".to_owned(),
         result.win_rate.ppo_over_gpt,
     ));
+    if let Some(greedy) = &result.greedy_win_rate {
+        for (over, figure) in [("SFT", greedy.ppo_over_sft), ("GPT", greedy.ppo_over_gpt)] {
+            lines.push((format!("  both greedy, to {over}"), figure));
+        }
+    }
     if let Some(ratio) = result.truthfulness_ratio {
         lines.push(("truthfulness, PPO / GPT".to_owned(), ratio));
     }
