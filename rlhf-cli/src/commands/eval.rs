@@ -28,6 +28,10 @@ const SUITES: &str = "world (the embedded world's prompts by the chat template),
 /// If the suite, the model or the data can't be used.
 pub(crate) fn eval(args: &EvalArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
+    if args.reward.is_some() && !args.suite.starts_with("world") {
+        let error = CliError::usage(format!("--reward has no use in the suite `{}`", args.suite));
+        return Err(error.hint(format!("suites: {SUITES}")));
+    }
     let report = match args.suite.as_str() {
         "world" => world(&session, args, Asking::Chat)?,
         "world-base" => world(&session, args, Asking::Base)?,
