@@ -149,18 +149,20 @@ fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(at) = rest.find("{%") {
-        let Some(len) = rest[at..].find("%}") else {
+        // Behind the opening: "{%}" opens a tag and doesn't close it.
+        let Some(len) = rest[at + 2..].find("%}") else {
             break;
         };
-        let tag = &rest[at + 2..at + len];
+        let end = at + 2 + len;
+        let tag = &rest[at + 2..end];
         out.push_str(&rest[..at]);
         let word = tag.trim_matches(['-', '+']).trim();
         match word {
             "generation" => out.push_str(&format!("{{%{}%}}", tag.replace(word, "if true"))),
             "endgeneration" => out.push_str(&format!("{{%{}%}}", tag.replace(word, "endif"))),
-            _ => out.push_str(&rest[at..at + len + 2]),
+            _ => out.push_str(&rest[at..end + 2]),
         }
-        rest = &rest[at + len + 2..];
+        rest = &rest[end + 2..];
     }
     out + rest
 }

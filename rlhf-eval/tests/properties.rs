@@ -37,6 +37,7 @@ fn result() -> impl Strategy<Value = RunResult> {
             RewardFigures {
                 accuracy: f[11],
                 ceiling: f[12],
+                truth_over_mistake: None,
             },
         );
         result.uncontested = Some(PerModel {

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
 use crate::reward_eval::{best_of, observe_reward};
 use crate::session::Session;
-use crate::world_eval::{Asking, Drawing, ask, observe};
+use crate::world_eval::{Asking, Drawing, ask, is_compared, observe};
 use burn::tensor::Device;
 use rlhf_data::{OnBadRow, load_prompts, load_texts};
 use rlhf_eval::{
@@ -53,7 +53,9 @@ fn world(session: &Session, args: &EvalArgs, asking: Asking) -> Result<SuiteRepo
     let policy = load_policy(&args.model, &session.device)?;
     let world = World::new(&session.config.world_of_run())?;
     let prompts = if args.data.is_empty() {
-        world.evaluation_prompts()
+        // What models are compared on shows nothing of one model.
+        let all = world.evaluation_prompts().into_iter();
+        all.filter(|prompt| !is_compared(prompt)).collect()
     } else {
         load_prompts(&args.data, OnBadRow::Fail)?.rows
     };

@@ -52,7 +52,7 @@ fn refusals_say_why_and_where() {
         text.contains("no system turns") && text.contains("line 2"),
         "{text}"
     );
-    let unfinished = ["{% for m in messages %}", "{{ ", "{% if %}", "{%"];
+    let unfinished = ["{% for m in messages %}", "{{ ", "{% if %}", "{%", "{%}"];
     for source in unfinished {
         assert!(
             matches!(render(source, &[]), Err(DataError::Template { .. })),
