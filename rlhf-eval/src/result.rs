@@ -178,7 +178,7 @@ impl RunResult {
         };
         let win_rate = wins("")?;
         // Without two answers to a prompt there is no pair, and nothing is better than chance.
-        let pairs = |name: &str| mean(name).unwrap_or(Figure::bare(0.5, 0));
+        let pairs = |name: &str| mean(name).unwrap_or_else(|_| Figure::bare(0.5, 0));
         let reward = RewardFigures {
             accuracy: pairs("reward/accuracy"),
             ceiling: pairs("reward/ceiling"),
