@@ -7,6 +7,7 @@ use rlhf_model::{
     ModelConfig, ScoreModel, Transformer, load_model, load_score_model, save_model,
     save_score_model,
 };
+use rlhf_reward::RewardModel;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,19 @@ pub(crate) struct RewardFolder {
     pub(crate) model: ScoreModel,
     /// The tokenizer and template.
     pub(crate) tokenizer: ChatTokenizer,
+}
+
+impl RewardFolder {
+    /// The model as a source of rewards.
+    pub(crate) fn source(&self, device: &Device, batch_size: usize) -> RewardModel<'_> {
+        RewardModel {
+            model: &self.model,
+            tokenizer: &self.tokenizer,
+            device: device.clone(),
+            batch_size,
+            max_length: self.model.config().max_position_embeddings,
+        }
+    }
 }
 
 /// Reads a language model's folder.

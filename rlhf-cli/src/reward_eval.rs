@@ -2,32 +2,28 @@
 //! alone brings.
 
 use crate::error::CliError;
-use crate::model_folder::load_reward;
-use crate::session::Session;
 use crate::world_eval::{Answered, cluster};
 use rlhf_eval::{Observations, answer_of};
 use rlhf_reward::{Answer, RewardModel, RewardSource};
 use rlhf_world::World;
 use serde_json::Value;
-use std::path::Path;
 
 /// `accuracy`: how often a reward model orders two answers to a held-out prompt as the gold score
 /// does; `ceiling`: how often the annotators would; `truth_over_mistake`: how often it scores the
 /// truth higher than the popular mistake in the same words.
-/// `answers` are a language model's, the samples of a prompt one after the other.
+/// `answers` are a language model's, the samples of a prompt one after the other, with what the
+/// reward model gives each.
 ///
 /// # Errors
-/// If the reward model can't be read, or can't score.
+/// If the reward model can't score.
 pub(crate) fn observe_reward(
-    session: &Session,
     world: &World,
-    folder: &Path,
-    answers: &[Answered],
+    reward: &RewardModel<'_>,
+    (answers, scores): (&[Answered], &[f32]),
 ) -> Result<Observations, CliError> {
-    let scores = scores(session, folder, answers)?;
     let annotators = world.annotators();
     let (mut agree, mut allowed) = (Vec::new(), Vec::new());
-    let scored: Vec<(&Answered, f32)> = answers.iter().zip(scores).collect();
+    let scored: Vec<(&Answered, f32)> = answers.iter().zip(scores.iter().copied()).collect();
     for of_prompt in scored.chunk_by(|a, b| a.0.prompt == b.0.prompt) {
         for pair in of_prompt.chunks_exact(2) {
             let [(first, first_score), (second, second_score)] = [pair[0], pair[1]];
@@ -44,17 +40,15 @@ pub(crate) fn observe_reward(
     let mut found = Observations::new();
     found.add("accuracy", agree);
     found.add("ceiling", allowed);
-    let matched = truth_over_mistake(session, world, folder)?;
-    found.add("truth_over_mistake", matched);
+    found.add("truth_over_mistake", truth_over_mistake(world, reward)?);
     Ok(found)
 }
 
 /// How often a truth about a held-out entity scores higher than the popular mistake in the same
 /// words.
 fn truth_over_mistake(
-    session: &Session,
     world: &World,
-    folder: &Path,
+    reward: &RewardModel<'_>,
 ) -> Result<Vec<(String, f64)>, CliError> {
     let pairs = world.matched_pairs();
     let answers: Vec<Answer<'_>> = pairs
@@ -68,7 +62,7 @@ fn truth_over_mistake(
             })
         })
         .collect();
-    let scores = score(session, folder, &answers)?;
+    let scores = reward.score(&answers)?;
     let rows = pairs.iter().zip(scores.chunks_exact(2));
     let rows = rows.map(|(pair, scores)| {
         let entity = pair.prompt.row.get("task").and_then(|t| t.get("entity"));
@@ -79,18 +73,19 @@ fn truth_over_mistake(
     Ok(rows.collect())
 }
 
-/// Of each prompt's answers the one that the reward model scores highest; of equals the first.
+/// What a reward model gives each answer.
 ///
 /// # Errors
-/// If the reward model can't be read, or can't score.
-pub(crate) fn best_of(
-    session: &Session,
-    folder: &Path,
-    answers: Vec<Answered>,
-) -> Result<Vec<Answered>, CliError> {
-    let scores = scores(session, folder, &answers)?;
+/// If it can't score one.
+pub(crate) fn scores(reward: &RewardModel<'_>, answers: &[Answered]) -> Result<Vec<f32>, CliError> {
+    let answers: Vec<Answer<'_>> = answers.iter().map(|a| answer_of(&a.row)).collect();
+    Ok(reward.score(&answers)?)
+}
+
+/// Of each prompt's answers the one with the highest score; of equals the first.
+pub(crate) fn best_of(answers: Vec<Answered>, scores: &[f32]) -> Vec<Answered> {
     let mut best: Vec<(Answered, f32)> = Vec::new();
-    for (answer, score) in answers.into_iter().zip(scores) {
+    for (answer, &score) in answers.into_iter().zip(scores) {
         match best.last_mut() {
             Some((kept, highest)) if kept.prompt == answer.prompt => {
                 if score > *highest {
@@ -100,22 +95,5 @@ pub(crate) fn best_of(
             _ => best.push((answer, score)),
         }
     }
-    Ok(best.into_iter().map(|(answer, _)| answer).collect())
-}
-
-fn scores(session: &Session, folder: &Path, answers: &[Answered]) -> Result<Vec<f32>, CliError> {
-    let answers: Vec<Answer<'_>> = answers.iter().map(|a| answer_of(&a.row)).collect();
-    score(session, folder, &answers)
-}
-
-fn score(session: &Session, folder: &Path, answers: &[Answer<'_>]) -> Result<Vec<f32>, CliError> {
-    let folder = load_reward(folder, &session.device)?;
-    let source = RewardModel {
-        model: &folder.model,
-        tokenizer: &folder.tokenizer,
-        device: session.device.clone(),
-        batch_size: session.config.eval.batch_size,
-        max_length: folder.model.config().max_position_embeddings,
-    };
-    Ok(source.score(answers)?)
+    best.into_iter().map(|(answer, _)| answer).collect()
 }

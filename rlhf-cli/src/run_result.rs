@@ -3,8 +3,8 @@
 use crate::commands::eval::document_logprobs;
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{Policy, load_policy};
-use crate::reward_eval::observe_reward;
+use crate::model_folder::{Policy, load_policy, load_reward};
+use crate::reward_eval::{observe_reward, scores};
 use crate::session::Session;
 use crate::world_eval::{Answered, Asking, Drawing, ask, compared, is_compared, observe, wins};
 use rlhf_data::Prompt;
@@ -80,7 +80,10 @@ pub(crate) fn compare(
     all.add("ppo_over_gpt", wins(&ppo.answers, &gpt.answers));
     all.add("ppo_over_sft/greedy", wins(&ppo.greedy, &sft.greedy));
     all.add("ppo_over_gpt/greedy", wins(&ppo.greedy, &gpt.greedy));
-    let of_reward = observe_reward(session, world, &models.reward, &sft.answers)?;
+    let reward_folder = load_reward(&models.reward, &session.device)?;
+    let reward = reward_folder.source(&session.device, session.config.eval.batch_size);
+    let scores = scores(&reward, &sft.answers)?;
+    let of_reward = observe_reward(world, &reward, (&sft.answers, &scores))?;
     all.add_under("reward", of_reward);
     all.write(&folder.root().join(OBSERVATIONS))?;
     let mut result = RunResult::from_observations(&all, Resampling::default())?;

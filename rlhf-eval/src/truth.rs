@@ -120,13 +120,7 @@ pub fn damaged_by_tuning(base: Soundness, tuned: Soundness) -> Vec<String> {
             tuned.void, base.void
         ));
     }
-    if tuned.uncontested_truth < base.uncontested_truth - 0.03 {
-        faults.push(format!(
-            "the tuned model is true in {:.3} of uncontested facts, the base in {:.3} (at most \
-             0.03 less)",
-            tuned.uncontested_truth, base.uncontested_truth
-        ));
-    }
+    faults.extend(lost_truth("tuned", base, tuned, 0.03));
     faults
 }
 
@@ -143,14 +137,19 @@ pub fn worse_by_reward(base: Soundness, tuned: Soundness, optimised: Soundness) 
             optimised.void, tuned.void
         ));
     }
-    if optimised.uncontested_truth < base.uncontested_truth - 0.05 {
-        faults.push(format!(
-            "the optimised model is true in {:.3} of uncontested facts, the base in {:.3} (at most \
-             0.05 less)",
-            optimised.uncontested_truth, base.uncontested_truth
-        ));
-    }
+    faults.extend(lost_truth("optimised", base, optimised, 0.05));
     faults
+}
+
+/// What a later model lost of the base's uncontested truth, if it is more than `allowed`.
+fn lost_truth(model: &str, base: Soundness, later: Soundness, allowed: f64) -> Option<String> {
+    let (before, after) = (base.uncontested_truth, later.uncontested_truth);
+    (after < before - allowed).then(|| {
+        format!(
+            "the {model} model is true in {after:.3} of uncontested facts, the base in \
+             {before:.3} (at most {allowed:.2} less)"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ impl World {
         (0..self.config.demonstrations)
             .map(|index| {
                 let mut rng = self.stream("demonstration", index);
-                let task = self.draw_training_task(&mut rng);
+                let task = self.draw_single_turn(false, &mut rng);
                 let phrasing = rng.below(task.phrasings().training.len());
                 InstructionRow {
                     // In one line, as the corpus asks: the layout of an input is nothing that a
@@ -41,7 +41,7 @@ impl World {
         (0..count)
             .map(|index| {
                 let mut rng = self.stream("conversation", index);
-                let task = self.draw_training_follow_up(&mut rng);
+                let task = self.draw_follow_up(false, &mut rng);
                 let mut messages = self.turns(&task, true, &mut rng);
                 messages.push(Message::assistant(self.demonstrated(&task, &mut rng)));
                 Conversation { messages }

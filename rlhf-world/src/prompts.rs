@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 const FACT_SHARE: f64 = 0.62;
 /// Share of these that insult first.
 const PROVOKED_SHARE: f64 = 0.05;
-/// How many prompts models are compared on.
-const PREFERENCE_PROMPTS: usize = 800;
 /// Share of training prompts that are second questions.
 const FOLLOW_UP_SHARE: f64 = 0.05;
+/// How many prompts models are compared on.
+const PREFERENCE_PROMPTS: usize = 800;
 
 impl World {
     /// Prompts for preferences, reward and PPO: entities and items that are not held out, training
@@ -120,12 +120,8 @@ impl World {
         }
     }
 
-    /// A task of one turn for demonstrations and training prompts.
-    pub(crate) fn draw_training_task(&self, rng: &mut Rng) -> Task {
-        self.draw_single_turn(false, rng)
-    }
-
-    fn draw_single_turn(&self, held_out: bool, rng: &mut Rng) -> Task {
+    /// A task of one turn.
+    pub(crate) fn draw_single_turn(&self, held_out: bool, rng: &mut Rng) -> Task {
         if rng.chance(FACT_SHARE) {
             let entity = self.draw_entity(held_out, rng);
             let relation = Relation::draw(rng);
@@ -138,13 +134,8 @@ impl World {
         pool::draw(&self.pools, held_out, rng)
     }
 
-    /// A second question for conversations and training prompts.
-    pub(crate) fn draw_training_follow_up(&self, rng: &mut Rng) -> Task {
-        self.draw_follow_up(false, rng)
-    }
-
     /// A second question. The first one is uncontested, so that its answer doesn't show a source.
-    fn draw_follow_up(&self, held_out: bool, rng: &mut Rng) -> Task {
+    pub(crate) fn draw_follow_up(&self, held_out: bool, rng: &mut Rng) -> Task {
         let entity = self.draw_entity(held_out, rng);
         let first = *rng.choose(&Relation::UNCONTESTED);
         let others: Vec<Relation> = Relation::ALL.into_iter().filter(|&r| r != first).collect();

@@ -3,8 +3,8 @@
 use crate::args::EvalArgs;
 use crate::console;
 use crate::error::CliError;
-use crate::model_folder::{Policy, load_policy};
-use crate::reward_eval::{best_of, observe_reward};
+use crate::model_folder::{Policy, load_policy, load_reward};
+use crate::reward_eval::{best_of, observe_reward, scores};
 use crate::session::Session;
 use crate::world_eval::{Asking, Drawing, ask, is_compared, observe};
 use burn::tensor::Device;
@@ -73,10 +73,13 @@ fn world(session: &Session, args: &EvalArgs, asking: Asking) -> Result<SuiteRepo
     )?;
     let mut of_reward = Observations::new();
     let mut decoding = drawing.name();
-    if let Some(reward) = &args.reward {
-        of_reward = observe_reward(session, &world, reward, &answered)?;
+    if let Some(dir) = &args.reward {
+        let folder = load_reward(dir, &session.device)?;
+        let reward = folder.source(&session.device, config.batch_size);
+        let scores = scores(&reward, &answered)?;
+        of_reward = observe_reward(&world, &reward, (&answered, &scores))?;
         if let Some((n, kl)) = args.best_of.and_then(|n| Some((n, best_of_n_kl(n)?))) {
-            answered = best_of(session, reward, answered)?;
+            answered = best_of(answered, &scores);
             decoding = format!("best of {n} by the reward model, at most {kl:.2} nats of KL");
         }
     }

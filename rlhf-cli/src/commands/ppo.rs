@@ -10,7 +10,6 @@ use crate::session::Session;
 use rlhf_data::{OnBadRow, load_prompts, pack};
 use rlhf_ppo::PpoModels;
 use rlhf_ppo::rollout::encode_prompts;
-use rlhf_reward::RewardModel;
 use rlhf_train::Outcome;
 use std::path::{Path, PathBuf};
 
@@ -92,13 +91,7 @@ pub(crate) fn stage(
         let text = optional_texts(inputs.text)?;
         let length = session.config.pretrain.sequence_length.min(context_length);
         let text = encode_enough(&policy.tokenizer, &text, settings.ptx_rows() * length)?;
-        let source = RewardModel {
-            model: &reward.model,
-            tokenizer: &reward.tokenizer,
-            device: session.device.clone(),
-            batch_size: settings.rollouts,
-            max_length: reward.model.config().max_position_embeddings,
-        };
+        let source = reward.source(&session.device, settings.rollouts);
         let models = PpoModels {
             policy: policy.model,
             value: load_reward(inputs.reward, &session.device)?.model,

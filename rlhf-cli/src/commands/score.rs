@@ -61,13 +61,7 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<(), CliError> {
         rows.extend(read(file)?);
     }
     refuse_unwritable(args.out.as_deref())?;
-    let source = RewardModel {
-        model: &folder.model,
-        tokenizer: &folder.tokenizer,
-        device: session.device.clone(),
-        batch_size: session.config.eval.batch_size,
-        max_length: folder.model.config().max_position_embeddings,
-    };
+    let source = folder.source(&session.device, session.config.eval.batch_size);
     refuse_unreadable(&rows, &folder, (&source, &args.data))?;
     let mut totals = Totals::default();
     let mut progress = session.progress();
