@@ -4,6 +4,7 @@ mod overrides;
 
 pub(crate) use overrides::{Override, Overrides};
 
+use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::data::DataCommand;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Talks with a model.
     Chat(ChatArgs),
+    /// Times training steps, generation and PPO on random tokens, one JSON line a measurement.
+    Bench(BenchArgs),
     /// Looks into data files, or writes those of the embedded world.
     #[command(subcommand)]
     Data(DataCommand),

@@ -1,6 +1,7 @@
 //! The program `rlhf`: from text to an aligned model, one command a stage.
 
 mod args;
+mod bench;
 mod commands;
 mod config;
 mod console;
@@ -55,6 +56,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Some(Command::Generate(args)) => commands::generate::generate(args),
         Some(Command::Score(args)) => commands::score::score(args),
         Some(Command::Chat(args)) => commands::chat::chat(args),
+        Some(Command::Bench(args)) => commands::bench::bench(args),
         Some(Command::Data(command)) => commands::data::data(command),
         Some(Command::Config(command)) => commands::config::config(command),
     }

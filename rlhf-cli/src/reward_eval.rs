@@ -2,7 +2,7 @@
 //! alone brings.
 
 use crate::error::CliError;
-use crate::world_eval::{Answered, cluster};
+use crate::world_eval::{Answered, cluster, is_of_comparison};
 use rlhf_eval::{Observations, answer_of};
 use rlhf_reward::{Answer, RewardModel, RewardSource};
 use rlhf_world::World;
@@ -12,7 +12,8 @@ use serde_json::Value;
 /// does; `ceiling`: how often the annotators would; `truth_over_mistake`: how often it scores the
 /// truth higher than the popular mistake in the same words.
 /// `answers` are a language model's, the samples of a prompt one after the other, with what the
-/// reward model gives each.
+/// reward model gives each; those to the prompts on which models are compared are left out, as
+/// everywhere.
 ///
 /// # Errors
 /// If the reward model can't score.
@@ -23,7 +24,8 @@ pub(crate) fn observe_reward(
 ) -> Result<Observations, CliError> {
     let annotators = world.annotators();
     let (mut agree, mut allowed) = (Vec::new(), Vec::new());
-    let scored: Vec<(&Answered, f32)> = answers.iter().zip(scores.iter().copied()).collect();
+    let scored = answers.iter().zip(scores.iter().copied());
+    let scored: Vec<(&Answered, f32)> = scored.filter(|(a, _)| !is_of_comparison(a)).collect();
     for of_prompt in scored.chunk_by(|a, b| a.0.prompt == b.0.prompt) {
         for pair in of_prompt.chunks_exact(2) {
             let [(first, first_score), (second, second_score)] = [pair[0], pair[1]];

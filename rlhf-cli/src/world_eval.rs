@@ -170,16 +170,17 @@ fn task_field<'a>(row: &'a Response, name: &str) -> Option<&'a str> {
     row.row.get("task")?.get(name)?.as_str()
 }
 
-/// What an answer's interval is clustered by: the entity where there is one, else the task.
+/// What an answer's interval is clustered by: the entity where there is one, else the task, whatever
+/// its phrasing.
 pub(crate) fn cluster(row: &Response) -> String {
-    match task_field(row, "entity") {
-        Some(entity) => entity.to_owned(),
-        None => row
-            .row
-            .get("task")
-            .map(Value::to_string)
-            .unwrap_or_default(),
+    if let Some(entity) = task_field(row, "entity") {
+        return entity.to_owned();
     }
+    let mut task = row.row.get("task").cloned().unwrap_or_default();
+    if let Value::Object(fields) = &mut task {
+        fields.remove("phrasing");
+    }
+    task.to_string()
 }
 
 /// What a model's answers show: shares of `true`, `mistake`, `other`, `none` answers to contested
@@ -189,10 +190,10 @@ pub(crate) fn cluster(row: &Response) -> String {
 pub(crate) fn observe(answered: &[Answered]) -> Observations {
     let mut found = Observations::new();
     for answer in answered {
-        let (suite, assessment) = (field(&answer.row, "suite"), &answer.assessment);
-        if suite == PREFERENCE {
+        if is_of_comparison(answer) {
             continue;
         }
+        let (suite, assessment) = (field(&answer.row, "suite"), &answer.assessment);
         let mut add = |figure: &str, value: f64| {
             found.add(figure, [(cluster(&answer.row), value)]);
         };
@@ -239,10 +240,12 @@ fn share(of: bool) -> f64 {
 
 /// The answers to the prompts on which models are compared.
 pub(crate) fn compared(answered: &[Answered]) -> Vec<&Answered> {
-    let of_suite = answered.iter();
-    of_suite
-        .filter(|a| field(&a.row, "suite") == PREFERENCE)
-        .collect()
+    answered.iter().filter(|a| is_of_comparison(a)).collect()
+}
+
+/// Whether an answer is to one of these prompts.
+pub(crate) fn is_of_comparison(answer: &Answered) -> bool {
+    field(&answer.row, "suite") == PREFERENCE
 }
 
 /// How often the first model's answers to the prompts of the suite `preference` have the higher

@@ -66,8 +66,5 @@ pub use suites::{
 };
 pub use table::{runs_text, table_html, table_text};
 pub use task::{answer_of, cluster_of, compare_responses, response_metrics, score_responses};
-pub use truth::{
-    Soundness, TruthLabel, TruthShares, base_model_gate, damaged_by_tuning, truth_shares,
-    worse_by_reward,
-};
+pub use truth::{Soundness, TruthShares, base_model_gate, damaged_by_tuning, worse_by_reward};
 pub use win_rate::{Outcome, WinRate, sign_test, win_rate};

@@ -3,23 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::figure::Figure;
-use crate::suites::Resampling;
 
-/// What an answer to a question of fact said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TruthLabel {
-    /// The truth.
-    True,
-    /// The popular mistake.
-    Mistake,
-    /// Another wrong answer.
-    Other,
-    /// No answer.
-    None,
-}
-
-/// The shares of the four labels; their values add up to 1.
+/// What answers to questions of fact say, as four shares; their values add up to 1.
 ///
 /// A share of truth alone can deceive: one that rises while `other` and `none` rise more belongs to
 /// a broken model.
@@ -51,24 +36,6 @@ impl TruthShares {
     pub fn void(&self) -> f64 {
         self.other.value + self.none.value
     }
-}
-
-/// The four shares of (cluster, label) rows, with intervals over clusters; `None` of no rows.
-pub fn truth_shares<K: Ord>(
-    rows: &[(K, TruthLabel)],
-    resampling: Resampling,
-) -> Option<TruthShares> {
-    let share = |label| {
-        let hit = |found| f64::from(u8::from(found == label));
-        let values: Vec<(&K, f64)> = rows.iter().map(|(k, found)| (k, hit(*found))).collect();
-        resampling.mean(&values)
-    };
-    Some(TruthShares {
-        truth: share(TruthLabel::True)?,
-        mistake: share(TruthLabel::Mistake)?,
-        other: share(TruthLabel::Other)?,
-        none: share(TruthLabel::None)?,
-    })
 }
 
 /// What is wrong with a base model whose answers a whole comparison starts from, one sentence each;
@@ -156,36 +123,22 @@ fn lost_truth(model: &str, base: Soundness, later: Soundness, allowed: f64) -> O
 mod tests {
     use super::*;
 
-    fn shares(counts: [usize; 4]) -> TruthShares {
-        let labels = [
-            TruthLabel::True,
-            TruthLabel::Mistake,
-            TruthLabel::Other,
-            TruthLabel::None,
-        ];
-        let rows: Vec<(usize, TruthLabel)> = labels
-            .into_iter()
-            .zip(counts)
-            .flat_map(|(label, n)| std::iter::repeat_n(label, n))
-            .enumerate()
-            .collect();
-        truth_shares(
-            &rows,
-            Resampling {
-                resamples: 200,
-                seed: 0,
-            },
-        )
-        .unwrap()
+    fn shares(values: [f64; 4]) -> TruthShares {
+        let [truth, mistake, other, none] = values.map(|value| Figure::bare(value, 100));
+        TruthShares {
+            truth,
+            mistake,
+            other,
+            none,
+        }
     }
 
     #[test]
-    fn four_shares_make_a_whole() {
-        let s = shares([20, 70, 6, 4]);
-        assert_eq!((s.truth.value, s.mistake.value), (0.2, 0.7));
-        let total: f64 = s.named().iter().map(|(_, f)| f.value).sum();
-        assert!((total - 1.0).abs() < 1e-12);
-        assert!(truth_shares::<u8>(&[], Resampling::default()).is_none());
+    fn the_shares_have_the_names_of_the_report() {
+        let s = shares([0.2, 0.7, 0.06, 0.04]);
+        assert_eq!(s.void(), 0.1);
+        let names = s.named().map(|(name, figure)| (name, figure.value));
+        assert_eq!(names[1], ("popular mistake", 0.7));
         let json = serde_json::to_value(s).unwrap();
         assert_eq!(json["true"]["value"], 0.2);
         assert_eq!(json["none"]["n"], 100);
@@ -193,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_garbage_base_is_named() {
-        assert!(base_model_gate(&shares([20, 72, 5, 3]), 0.95).is_empty());
-        let faults = base_model_gate(&shares([40, 30, 20, 10]), 0.5);
+        assert!(base_model_gate(&shares([0.2, 0.72, 0.05, 0.03]), 0.95).is_empty());
+        let faults = base_model_gate(&shares([0.4, 0.3, 0.2, 0.1]), 0.5);
         assert_eq!(faults.len(), 3, "{faults:?}");
         assert!(faults[0].contains("0.300"), "{faults:?}");
     }

@@ -2,7 +2,6 @@
 
 mod local;
 mod scripted;
-mod workers;
 
 pub use local::LocalGenerator;
 pub use scripted::ScriptedGenerator;

@@ -21,6 +21,7 @@ mod cache;
 mod causal;
 mod config;
 pub mod contract;
+pub mod cores;
 pub mod device;
 mod error;
 mod generate;

@@ -8,11 +8,12 @@ use rlhf_loss::{
     Discount, KlEstimator, KlRewardConfig, KlRewardInput, KlRewards, MissingEos, Whiten,
     explained_variance, gae, kl_penalised_rewards, whiten,
 };
+use rlhf_model::cores::{cores, each_part, rows_at_once};
 use rlhf_model::{CausalLm, ScoreModel, TokenBatch, Transformer, scalar_head};
 use rlhf_train::parameters::host_values;
 use rlhf_train::targets::Targets;
 
-/// Rows a forward pass while experience is gathered.
+/// Rows a forward pass at most while experience is gathered.
 const FORWARD_ROWS: usize = 64;
 
 /// One answer with the constants of its update. Vectors have one entry a response token, the end
@@ -126,17 +127,18 @@ pub(crate) fn values_at(model: &ScoreModel, batch: &TokenBatch, targets: &Target
 fn per_token(
     rows: &[(&[u32], usize)],
     device: &Device,
-    figures: impl Fn(&TokenBatch, &Targets) -> Tensor<1>,
+    figures: impl Fn(&TokenBatch, &Targets) -> Tensor<1> + Sync,
 ) -> Vec<Vec<f32>> {
-    let mut found = Vec::with_capacity(rows.len());
-    for part in rows.chunks(FORWARD_ROWS) {
+    let at_once = rows_at_once(rows.len(), FORWARD_ROWS, device);
+    let parts: Vec<&[(&[u32], usize)]> = rows.chunks(at_once).collect();
+    let found = each_part(&parts, cores(device), |part| {
         let (batch, targets) = response_batch(part, device);
         let mut flat = host_values(figures(&batch, &targets)).into_iter();
-        for (ids, prompt_len) in part {
-            found.push(flat.by_ref().take(ids.len() - prompt_len).collect());
-        }
-    }
-    found
+        let lengths = part.iter().map(|(ids, prompt_len)| ids.len() - prompt_len);
+        let of_rows = lengths.map(|n| flat.by_ref().take(n).collect::<Vec<f32>>());
+        of_rows.collect::<Vec<_>>()
+    });
+    found.concat()
 }
 
 /// Rows of (ids, prompt length) as a batch, and their response tokens.

@@ -8,6 +8,7 @@
 mod config;
 mod error;
 pub mod experience;
+mod minibatch;
 pub mod rollout;
 mod train;
 pub mod update;

@@ -1,12 +1,15 @@
 //! Comparisons as token ids: their loss, and how well a model agrees with them.
 
-use crate::RewardError;
 use crate::model::score_sequences;
+use crate::{RewardConfig, RewardError};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rlhf_data::{ChatTokenizer, Comparison, TokenSequence};
 use rlhf_loss::{k_wise, k_wise_centring};
 use rlhf_model::{CausalLm, ScoreModel, TokenBatch};
 use rlhf_train::TrainError;
+use rlhf_train::gradients::{Division, Summed, summed_gradients};
+use rlhf_train::supervised::scalar;
 use serde::{Deserialize, Serialize};
 
 /// How well a reward model agrees with comparisons.
@@ -40,6 +43,21 @@ pub struct EncodedComparison {
     pub(crate) sequences: Vec<Vec<u32>>,
     /// Indices of (better, worse) answers.
     pub(crate) pairs: Vec<(usize, usize)>,
+}
+
+impl EncodedComparison {
+    /// Two answers to a prompt, each with the prompt before it; the first is the better one.
+    pub fn pair(chosen: Vec<u32>, rejected: Vec<u32>) -> Self {
+        Self {
+            sequences: vec![chosen, rejected],
+            pairs: vec![(0, 1)],
+        }
+    }
+
+    /// Tokens of all its sequences.
+    pub fn tokens(&self) -> usize {
+        self.sequences.iter().map(Vec::len).sum()
+    }
 }
 
 /// Comparisons as token ids. A prompt too long loses its start, the same for all its answers.
@@ -116,6 +134,29 @@ pub fn evaluate_comparisons(
 /// −log σ(x), finite for every finite x.
 fn negative_log_sigmoid(x: f64) -> f64 {
     (-x).max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// The gradient of the loss of an update's comparisons, each of which has a pair; the figures are
+/// the parts of that loss, which add up to it.
+///
+/// # Errors
+/// If an id is not in the model's vocabulary.
+pub fn comparison_gradients(
+    config: &RewardConfig,
+    model: &ScoreModel,
+    batch: &[&EncodedComparison],
+    device: &Device,
+) -> Result<Summed<f64>, RewardError> {
+    let sizes = (batch.len(), batch.iter().map(|c| c.pairs.len()).sum());
+    let lengths: Vec<usize> = batch.iter().map(|c| c.tokens()).collect();
+    let (micro_batch, parameters) = (config.micro_batch_size, model.num_params());
+    let Division { parts, cores } = Division::new(&lengths, micro_batch, parameters, device);
+    summed_gradients(model, &parts, cores, |model, part| {
+        let part: Vec<&EncodedComparison> = part.iter().map(|&i| batch[i]).collect();
+        let loss = comparison_loss(model, &part, sizes, config.centre_coef, device)?;
+        let value = scalar(&loss);
+        Ok((loss, value))
+    })
 }
 
 /// The loss of some of an update's comparisons, normalised by all its prompts (and pairs, for the

@@ -41,13 +41,16 @@ mod train;
 pub use answer::Answer;
 pub use combine::{Clipped, Weighted};
 #[cfg(feature = "model")]
-pub use comparison::{EncodedComparison, RewardSummary, encode_comparisons, evaluate_comparisons};
+pub use comparison::{
+    EncodedComparison, RewardSummary, comparison_gradients, encode_comparisons,
+    evaluate_comparisons,
+};
 #[cfg(feature = "model")]
 pub use config::RewardConfig;
 pub use error::RewardError;
 pub use judge::{Judge, ScoreJudge, Verdict};
 #[cfg(feature = "model")]
-pub use model::{RewardModel, encode_answers};
+pub use model::{RewardModel, encode_answers, score_sequences};
 pub use rule::{EndsProperly, LengthPenalty};
 pub use source::{RewardSource, checked_scores};
 #[cfg(feature = "model")]

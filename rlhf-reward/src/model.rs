@@ -3,6 +3,7 @@
 use crate::{Answer, RewardError, RewardSource};
 use burn::tensor::Device;
 use rlhf_data::ChatTokenizer;
+use rlhf_model::cores::{cores, each_part, rows_at_once};
 use rlhf_model::{CausalLm, ScoreModel, TokenBatch};
 use rlhf_train::parameters::host_values;
 
@@ -59,7 +60,7 @@ pub fn encode_answers(
 ///
 /// # Errors
 /// If a sequence is empty or holds an id outside the model's vocabulary.
-pub(crate) fn score_sequences(
+pub fn score_sequences(
     model: &ScoreModel,
     sequences: &[&[u32]],
     batch_size: usize,
@@ -75,13 +76,17 @@ pub(crate) fn score_sequences(
             reason,
         });
     }
-    let mut scores = vec![0.0; sequences.len()];
-    for part in order.chunks(batch_size.max(1)) {
+    let at_once = rows_at_once(order.len(), batch_size, device);
+    let parts: Vec<&[usize]> = order.chunks(at_once).collect();
+    let found = each_part(&parts, cores(device), |part| {
         let rows: Vec<&[u32]> = part.iter().map(|&i| sequences[i]).collect();
         let batch = TokenBatch::right_padded(&rows, device);
         batch.check_ids(model.backbone.vocab_size())?;
-        let found = host_values(model.last_token_scores(&batch));
-        for (&i, score) in part.iter().zip(found) {
+        Ok::<_, RewardError>(host_values(model.last_token_scores(&batch)))
+    });
+    let mut scores = vec![0.0; sequences.len()];
+    for (part, found) in parts.into_iter().zip(found) {
+        for (&i, score) in part.iter().zip(found?) {
             scores[i] = score;
         }
     }

@@ -1,15 +1,13 @@
 //! Training a reward model on comparisons.
 
-use crate::comparison::{comparison_loss, evaluate_comparisons};
+use crate::comparison::{comparison_gradients, evaluate_comparisons};
 use crate::{EncodedComparison, RewardConfig, RewardError, RewardSummary};
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
 use rlhf_data::Sampler;
 use rlhf_model::{CausalLm, ScoreModel, Transformer};
 use rlhf_random::Rng;
 use rlhf_train::parameters::named_parameters;
 use rlhf_train::schedule::lr_multiplier;
-use rlhf_train::supervised::scalar;
 use rlhf_train::{AdamW, Metrics, Outcome, Progress, RunContext, TrainError, checkpoint};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -166,15 +164,8 @@ impl<'a> RewardRun<'a> {
         let chosen = self.state.sampler.next_batch(config.batch_size);
         let (numbers, batch): (Vec<usize>, Vec<&EncodedComparison>) =
             chosen.iter().map(|&i| self.rows.trained[i]).unzip();
-        let sizes = (batch.len(), batch.iter().map(|c| c.pairs.len()).sum());
-        let mut accumulator = GradientsAccumulator::new();
-        let mut loss = 0.0;
-        for part in batch.chunks(config.micro_batch_size) {
-            let part_loss = comparison_loss(&model, part, sizes, config.centre_coef, &ctx.device)?;
-            loss += scalar(&part_loss);
-            let gradients = GradientsParams::from_grads(part_loss.backward(), &model);
-            accumulator.accumulate(&model, gradients);
-        }
+        let mut found = comparison_gradients(config, &model, &batch, &ctx.device)?;
+        let loss = found.figures.iter().sum();
         TrainError::unless_finite(loss, ("reward", step), &numbers)?;
         let multiplier = lr_multiplier(
             config.schedule,
@@ -185,9 +176,9 @@ impl<'a> RewardRun<'a> {
         );
         let (model, grad_norm) = self
             .optimiser
-            .step(model, accumulator.grads(), multiplier)
+            .step(model, &mut found.gradients, multiplier)
             .map_err(|e| e.at("reward", step, &numbers))?;
-        let tokens: usize = batch.iter().flat_map(|c| &c.sequences).map(Vec::len).sum();
+        let tokens: usize = batch.iter().map(|c| c.tokens()).sum();
         let mut metrics = Metrics::new("reward", step, config.steps)
             .with("loss", loss)
             .with("learning_rate", config.learning_rate * multiplier)

@@ -8,6 +8,7 @@
 pub mod checkpoint;
 mod context;
 mod error;
+pub mod gradients;
 pub mod metrics;
 pub mod optim;
 pub mod parameters;

@@ -113,11 +113,11 @@ impl AdamW {
     pub fn step<M: Module>(
         &mut self,
         module: M,
-        gradients: GradientsParams,
+        gradients: &mut GradientsParams,
         lr_multiplier: f64,
     ) -> Result<(M, f64), StepError> {
         let mut norms = Norms {
-            gradients: &gradients,
+            gradients,
             path: Vec::new(),
             sum: 0.0,
             without: Vec::new(),
@@ -268,7 +268,7 @@ impl ModuleVisitor for Norms<'_> {
 
 struct Update<'a> {
     optimiser: &'a mut AdamW,
-    gradients: GradientsParams,
+    gradients: &'a mut GradientsParams,
     step: AdamWStep,
 }
 

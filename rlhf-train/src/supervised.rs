@@ -1,10 +1,13 @@
 //! The language-model loss of rows of tokens, in micro-batches that add up to the whole.
 
+use crate::gradients::{Division, summed_gradients};
 use crate::targets::Targets;
 use crate::{AdamW, Metrics, TrainError};
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rlhf_data::{PackedRow, TokenSequence};
+use rlhf_model::cores::each_part;
 use rlhf_model::{CausalLm, PackedTokens, TokenBatch, Transformer};
 use std::time::Instant;
 
@@ -82,7 +85,7 @@ pub struct SupervisedGradients {
     pub tokens: usize,
 }
 
-/// Gradients of the token-mean loss over `rows`, taken `micro_batch` rows at a time.
+/// Gradients of the token-mean loss over `rows`, taken at most `micro_batch` rows at a time.
 ///
 /// # Errors
 /// If no row has a token to train on.
@@ -92,26 +95,37 @@ pub fn supervised_gradients(
     micro_batch: usize,
     device: &Device,
 ) -> Result<SupervisedGradients, TrainError> {
-    let tokens: usize = rows.iter().map(|r| trained_tokens(r)).sum();
-    if tokens == 0 {
-        return Err(nothing_to_train_on());
-    }
-    let mut accumulator = GradientsAccumulator::new();
-    let mut loss = 0.0;
-    for part in rows.chunks(micro_batch.max(1)) {
-        if part.iter().all(|r| trained_tokens(r) == 0) {
-            continue;
-        }
-        let part_loss = supervised_loss(model, part, tokens, device)?;
-        loss += scalar(&part_loss);
-        let gradients = GradientsParams::from_grads(part_loss.backward(), model);
-        accumulator.accumulate(model, gradients);
-    }
+    let (parts, cores, tokens) = parts_with_loss(model, rows, micro_batch, device)?;
+    let summed = summed_gradients(model, &parts, cores, |model, part| {
+        let loss = supervised_loss(model, part, tokens, device)?;
+        let value = scalar(&loss);
+        Ok::<_, TrainError>((loss, value))
+    })?;
     Ok(SupervisedGradients {
-        gradients: accumulator.grads(),
-        loss,
+        gradients: summed.gradients,
+        loss: summed.figures.iter().sum(),
         tokens,
     })
+}
+
+/// The rows that carry loss, divided, how many parts go at once, and how many tokens carry loss.
+fn parts_with_loss<'a>(
+    model: &Transformer,
+    rows: &[&'a PackedRow],
+    micro_batch: usize,
+    device: &Device,
+) -> Result<(Vec<Vec<&'a PackedRow>>, usize, usize), TrainError> {
+    let trained = rows.iter().copied().filter(|row| trained_tokens(row) > 0);
+    let rows: Vec<&PackedRow> = trained.collect();
+    if rows.is_empty() {
+        return Err(nothing_to_train_on());
+    }
+    let tokens = rows.iter().map(|row| trained_tokens(row)).sum();
+    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+    let Division { parts, cores } =
+        Division::new(&lengths, micro_batch, model.num_params(), device);
+    let part = |part: Vec<usize>| part.into_iter().map(|i| rows[i]).collect();
+    Ok((parts.into_iter().map(part).collect(), cores, tokens))
 }
 
 /// One update of a supervised stage.
@@ -141,10 +155,10 @@ impl SupervisedUpdate<'_> {
         let started = Instant::now();
         let (stage, steps) = self.stage;
         let step = optimiser.updates() + 1;
-        let found = supervised_gradients(&model, self.rows, self.micro_batch, self.device)?;
+        let mut found = supervised_gradients(&model, self.rows, self.micro_batch, self.device)?;
         TrainError::unless_finite(found.loss, (stage, step), self.numbers)?;
         let (model, grad_norm) = optimiser
-            .step(model, found.gradients, self.lr_multiplier)
+            .step(model, &mut found.gradients, self.lr_multiplier)
             .map_err(|e| e.at(stage, step, self.numbers))?;
         let seconds = started.elapsed().as_secs_f64();
         let learning_rate = optimiser.config().learning_rate * self.lr_multiplier;
@@ -168,22 +182,15 @@ pub fn evaluate(
     micro_batch: usize,
     device: &Device,
 ) -> Result<f64, TrainError> {
-    let (mut sum, mut count) = (0.0, 0);
-    for part in rows.chunks(micro_batch.max(1)) {
-        let tokens: usize = part.iter().map(|r| trained_tokens(r)).sum();
-        if tokens > 0 {
-            sum += scalar(&supervised_loss(model, part, 1, device)?);
-            count += tokens;
-        }
+    let (parts, cores, tokens) = parts_with_loss(model, rows, micro_batch, device)?;
+    let losses = each_part(&parts, cores, |part| {
+        Ok::<_, TrainError>(scalar(&supervised_loss(model, part, 1, device)?))
+    });
+    let mut sum = 0.0;
+    for loss in losses {
+        sum += loss?;
     }
-    if count == 0 {
-        let reason = "no row has a token that carries loss".to_owned();
-        return Err(TrainError::NoData {
-            stage: "evaluation".into(),
-            reason,
-        });
-    }
-    Ok(sum / count as f64)
+    Ok(sum / tokens as f64)
 }
 
 /// The one number of a tensor.

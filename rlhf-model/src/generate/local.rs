@@ -1,8 +1,8 @@
 //! Generation with a model in this process.
 
-use super::{Completion, Generator, Request, finish_of, workers};
+use super::{Completion, Generator, Request, finish_of};
 use crate::batch::outside;
-use crate::device::is_flex;
+use crate::cores::{cores, each_part, rows_at_once};
 use crate::sample::{Pick, pick};
 use crate::transformer::project;
 use crate::{CausalLm, KvCache, ModelError, SamplingConfig, TokenBatch, Transformer};
@@ -18,9 +18,6 @@ pub struct LocalGenerator<'a, M: CausalLm = Transformer> {
     batch_size: usize,
 }
 
-/// A part of fewer rows than this is not worth a thread: matrix products are filled up to as many.
-const FEWEST_ROWS: usize = 8;
-
 impl<'a, M: CausalLm> LocalGenerator<'a, M> {
     /// A generator over a model. A `batch_size` of 0 counts as 1.
     pub fn new(model: &'a M, batch_size: usize) -> Self {
@@ -28,19 +25,6 @@ impl<'a, M: CausalLm> LocalGenerator<'a, M> {
             model,
             batch_size: batch_size.max(1),
         }
-    }
-
-    /// How many rows go together, and how many threads take such parts. On the CPU one thread
-    /// for all layers of its own rows does more than all threads for one layer at a time.
-    fn shares(&self, rows: usize, device: &Device) -> (usize, usize) {
-        let threads = if is_flex(device) {
-            workers::available()
-        } else {
-            1
-        };
-        let rows = rows.clamp(1, self.batch_size);
-        let size = rows.div_ceil(threads).max(FEWEST_ROWS.min(rows));
-        (size, threads)
     }
 
     fn check(&self, requests: &[Request<'_>], config: &SamplingConfig) -> Result<(), ModelError> {
@@ -85,9 +69,10 @@ impl<M: CausalLm> Generator for LocalGenerator<'_, M> {
         };
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|&i| requests[i].prompt.len());
-        let (size, threads) = self.shares(requests.len(), &engine.device);
+        // One core for all layers of its own rows does more than all cores for one layer at a time.
+        let size = rows_at_once(requests.len(), self.batch_size, &engine.device);
         let parts: Vec<&[usize]> = order.chunks(size).collect();
-        let results = workers::each(&parts, threads, |indices| {
+        let results = each_part(&parts, cores(&engine.device), |indices| {
             let batch: Vec<Request<'_>> = indices.iter().map(|&i| requests[i]).collect();
             engine.run(&batch)
         });

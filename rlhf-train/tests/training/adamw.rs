@@ -107,12 +107,12 @@ fn updates_follow_the_formula() {
     let mut after_first = Vec::new();
     for (i, of) in STEPS.into_iter().enumerate() {
         let late = (i == 0).then_some([0.2, 0.0, 0.0, 0.0]);
-        let found = gradients(&module, of, late);
+        let mut found = gradients(&module, of, late);
         let all = of.0.iter().chain(&of.1).chain(late.iter().flatten());
         let norm = all.map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
         let multiplier = 1.0 - 0.2 * i as f64;
         let found_norm;
-        (module, found_norm) = optimiser.step(module, found, multiplier).unwrap();
+        (module, found_norm) = optimiser.step(module, &mut found, multiplier).unwrap();
         assert!(
             (found_norm - norm).abs() < 1e-5 * norm,
             "{found_norm}, not {norm}"
@@ -141,9 +141,9 @@ fn updates_follow_the_formula() {
 fn a_loss_without_a_link_is_refused_at_the_first_update() {
     for late in [None, Some([0.0; 4])] {
         let module = three();
-        let found = gradients(&module, STEPS[0], late);
+        let mut found = gradients(&module, STEPS[0], late);
         let error = AdamW::new(AdamWConfig::default())
-            .step(module, found, 1.0)
+            .step(module, &mut found, 1.0)
             .unwrap_err();
         assert_eq!(error, StepError::NoGradient("late".into()));
         let text = error.at("sft", 1, &[0]).to_string();
@@ -151,9 +151,9 @@ fn a_loss_without_a_link_is_refused_at_the_first_update() {
     }
     let mut module = three();
     module.late = module.late.set_require_grad(false);
-    let found = gradients(&module, STEPS[0], None);
+    let mut found = gradients(&module, STEPS[0], None);
     let (module, _) = AdamW::new(AdamWConfig::default())
-        .step(module, found, 1.0)
+        .step(module, &mut found, 1.0)
         .unwrap();
     assert_eq!(
         host_values(module.late.val()),
@@ -166,9 +166,9 @@ fn a_loss_without_a_link_is_refused_at_the_first_update() {
 fn a_gradient_that_is_no_number_is_refused() {
     for bad in [f32::NAN, f32::INFINITY] {
         let module = three();
-        let found = gradients(&module, ([bad, 0.0, 0.0, 0.0], [1.0; 2]), Some([1.0; 4]));
+        let mut found = gradients(&module, ([bad, 0.0, 0.0, 0.0], [1.0; 2]), Some([1.0; 4]));
         let error = AdamW::new(AdamWConfig::default())
-            .step(module, found, 1.0)
+            .step(module, &mut found, 1.0)
             .unwrap_err();
         let text = error.at("ppo", 7, &[0, 4]).to_string();
         assert!(
@@ -183,9 +183,9 @@ fn a_gradient_that_is_no_number_is_refused() {
 fn moments_that_are_missing_or_strange_are_refused() {
     let config = AdamWConfig::default();
     let module = three();
-    let found = gradients(&module, STEPS[0], Some([1.0; 4]));
+    let mut found = gradients(&module, STEPS[0], Some([1.0; 4]));
     let mut optimiser = AdamW::new(config);
-    let (module, _) = optimiser.step(module, found, 1.0).unwrap();
+    let (module, _) = optimiser.step(module, &mut found, 1.0).unwrap();
     let state = optimiser.state(&module);
     assert_eq!(state.len(), 2 * named_parameters(&module).len());
     let restore = |state| AdamW::restore(config, 1, &module, state, Path::new("there"));

@@ -1,0 +1,150 @@
+//! A whole update of PPO with four networks: policy, reference, value and reward model.
+
+use super::timing::repeat;
+use super::training::optimiser;
+use super::writing::sampling;
+use super::{Measured, Size, Subject, random_rows};
+use crate::error::CliError;
+use burn::module::Module;
+use burn::tensor::Device;
+use rlhf_data::Prompt;
+use rlhf_model::{Generator, LocalGenerator, Request, ScoreModel};
+use rlhf_ppo::experience::{Experience, Parties, experience};
+use rlhf_ppo::rollout::{EncodedPrompt, Rollout, ScoredRollout};
+use rlhf_ppo::update::{Trained, UpdateAt, update};
+use rlhf_ppo::{PpoConfig, PpoError};
+use rlhf_random::{Rng, stream};
+use rlhf_reward::score_sequences;
+use serde_json::Map;
+
+/// What doesn't change.
+struct Frozen<'a> {
+    config: PpoConfig,
+    size: &'a Size,
+    subject: &'a Subject,
+    reward: ScoreModel,
+    prompts: Vec<EncodedPrompt>,
+    device: &'a Device,
+}
+
+/// Answers of full length, their scores, what all networks say of them, and the gradient steps.
+pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Measured, CliError> {
+    if size.minibatches == 0 || !size.batch.is_multiple_of(size.minibatches) {
+        let message = format!(
+            "--minibatches {}: it does not divide --batch {}",
+            size.minibatches, size.batch
+        );
+        return Err(CliError::usage(message));
+    }
+    let vocabulary = subject.config.vocab_size;
+    let prompts = random_rows(&mut Rng::new(1), size.batch, size.prompt, vocabulary);
+    let empty = || Prompt {
+        messages: Vec::new(),
+        row: Map::new(),
+    };
+    let scorer = |seed| ScoreModel::from_backbone(subject.model.clone(), seed);
+    let frozen = Frozen {
+        config: config(size),
+        size,
+        subject,
+        reward: scorer(3),
+        prompts: prompts
+            .into_iter()
+            .map(|ids| EncodedPrompt {
+                prompt: empty(),
+                ids,
+            })
+            .collect(),
+        device,
+    };
+    let mut trained = Some(Trained {
+        policy: subject.model.clone().train(),
+        value: scorer(2).train(),
+        policy_optimiser: optimiser(size),
+        value_optimiser: optimiser(size),
+    });
+    let (rng, mut number) = (Rng::new(4), 0);
+    let timed = repeat(size.seconds, 1, || {
+        number += 1;
+        let before = trained.take().expect("put back by every step");
+        let experience = frozen.experience(&before, number)?;
+        let at = UpdateAt {
+            rng: &rng,
+            step: number,
+            lr_multiplier: 1.0,
+            score_offset: 0.0,
+            device,
+        };
+        let (after, _) = update(&frozen.config, before, &experience, None, at)?;
+        trained = Some(after);
+        Ok::<_, PpoError>(())
+    })?;
+    let (tokens, written) = (
+        size.batch * (size.prompt + size.response),
+        size.batch * size.response,
+    );
+    let (matrices, blocks) = (subject.of_matrices() as f64, subject.of_blocks() as f64);
+    // Writing, two passes with the head and two without, and the gradient steps of both networks.
+    let passes = 2.0 * matrices + 4.0 * matrices + 4.0 * blocks;
+    let steps = 6.0 * size.epochs as f64 * (matrices + blocks);
+    let gflop = (passes + steps) * tokens as f64 / 1e9;
+    let notes = format!(
+        "tokens_per_s counts written tokens over the whole update; {} epochs of {} minibatches, \
+         four networks",
+        size.epochs, size.minibatches
+    );
+    Ok(Measured::new(timed, written, gflop, notes))
+}
+
+fn config(size: &Size) -> PpoConfig {
+    let mut config = PpoConfig {
+        rollouts: size.batch,
+        minibatch_size: size.batch / size.minibatches,
+        epochs: size.epochs,
+        learning_rate: size.learning_rate,
+        kl_coef: 0.05,
+        ptx_coef: 0.0,
+        target_kl: f64::INFINITY,
+        ..PpoConfig::default()
+    };
+    config.loss.max_new_tokens = size.response;
+    config.loss.missing_eos_penalty = 0.0;
+    config
+}
+
+impl Frozen<'_> {
+    fn experience(&self, trained: &Trained, number: u64) -> Result<Experience, PpoError> {
+        let (policy, value) = (trained.policy.valid(), trained.value.valid());
+        let requests = self.prompts.iter().enumerate();
+        let requests: Vec<Request<'_>> = requests
+            .map(|(row, prompt)| Request {
+                prompt: &prompt.ids,
+                stream: stream(1, number, row as u64),
+            })
+            .collect();
+        let generator = LocalGenerator::new(&policy, self.size.batch);
+        let completions = generator.generate(&requests, &sampling(self.size, 1.0))?;
+        let answers = self.prompts.iter().zip(completions);
+        let rollouts: Vec<Rollout<'_>> = answers
+            .map(|(prompt, completion)| Rollout {
+                prompt,
+                completion,
+                text: String::new(),
+            })
+            .collect();
+        let ids: Vec<Vec<u32>> = rollouts.iter().map(Rollout::ids).collect();
+        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let scores = score_sequences(&self.reward, &ids, self.size.batch, self.device)?;
+        let scored = rollouts.into_iter().zip(scores);
+        let scored: Vec<ScoredRollout<'_>> = scored
+            .map(|(rollout, score)| ScoredRollout { rollout, score })
+            .collect();
+        let parties = Parties {
+            policy: &policy,
+            reference: &self.subject.model,
+            value: &value,
+            score_offset: 0.0,
+        };
+        Ok(experience(&self.config, &scored, parties, self.device))
+    }
+}

@@ -1,0 +1,143 @@
+//! The gradient of a sum of losses: rows in parts, the parts on several cores, their gradients added
+//! in the order of the parts.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use rlhf_model::cores::{cores, each_part};
+
+/// Into how many parts a micro-batch goes at most.
+const PARTS: usize = 4;
+/// Tokens of a part at least: matrix products of fewer rows waste more than the cores gain.
+const FEWEST_TOKENS: usize = 128;
+/// A model of more parameters is not copied for each core: its matrix products are large enough to
+/// be shared, and its gradients too large to be held several times.
+const MOST_PARAMETERS: usize = 16 << 20;
+
+/// How the rows of a batch are worked on: which go together, and how many parts at once. The parts
+/// follow from the rows and the model alone, never from the number of cores, so that the gradient
+/// has the same bits on any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// The rows of each part by their place in the batch; those of like length are together, the
+    /// longest first.
+    pub parts: Vec<Vec<usize>>,
+    /// Parts at once at most.
+    pub cores: usize,
+}
+
+impl Division {
+    /// Divides rows of these lengths, in tokens, into parts of at most `micro_batch` rows, for a
+    /// model of so many parameters.
+    pub fn new(lengths: &[usize], micro_batch: usize, parameters: usize, device: &Device) -> Self {
+        let mut order: Vec<usize> = (0..lengths.len()).collect();
+        order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        let small = parameters <= MOST_PARAMETERS;
+        let part_rows = |rows: &[usize]| {
+            let tokens: usize = rows.iter().map(|&row| lengths[row]).sum();
+            let most = if small { PARTS } else { 1 };
+            rows.len().div_ceil((tokens / FEWEST_TOKENS).clamp(1, most))
+        };
+        let parts = order
+            .chunks(micro_batch.max(1))
+            .flat_map(|rows| rows.chunks(part_rows(rows)).map(<[usize]>::to_vec));
+        Self {
+            parts: parts.collect(),
+            cores: if small { cores(device).min(PARTS) } else { 1 },
+        }
+    }
+}
+
+/// A gradient and what the parts' losses said beside it.
+#[derive(Debug)]
+pub struct Summed<F> {
+    /// Of the sum of the losses.
+    pub gradients: GradientsParams,
+    /// What each part's loss function gave beside its loss, in the order of the parts.
+    pub figures: Vec<F>,
+}
+
+/// The gradient of the sum of `loss` over `parts`, at most `cores` of them at once. The loss
+/// function gives a tensor of one number and what else the caller wants to know.
+///
+/// # Errors
+/// The first part's that has one, in their order.
+pub fn summed_gradients<M, P, F, E>(
+    model: &M,
+    parts: &[P],
+    cores: usize,
+    loss: impl Fn(&M, &P) -> Result<(Tensor<1>, F), E> + Sync,
+) -> Result<Summed<F>, E>
+where
+    M: Module + Sync,
+    P: Sync,
+    F: Send,
+    E: Send,
+{
+    let found = each_part(parts, cores, |part| {
+        let own = with_own_graph(model);
+        let (loss, figures) = loss(&own, part)?;
+        Ok((GradientsParams::from_grads(loss.backward(), &own), figures))
+    });
+    let mut accumulator = GradientsAccumulator::new();
+    let mut figures = Vec::with_capacity(parts.len());
+    for part in found {
+        let (gradients, of_part) = part?;
+        accumulator.accumulate(model, gradients);
+        figures.push(of_part);
+    }
+    Ok(Summed {
+        gradients: accumulator.grads(),
+        figures,
+    })
+}
+
+/// The same weights, not copied, as the leaves of a graph of its own: backward passes through one
+/// graph wait for each other.
+fn with_own_graph<M: Module>(model: &M) -> M {
+    struct OwnLeaves;
+    impl ModuleMapper for OwnLeaves {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = param.consume();
+            let trained = tensor.is_require_grad();
+            let leaf = tensor.without_autodiff().autodiff();
+            Param::from_mapped_value(id, leaf.set_require_grad(trained), mapper)
+        }
+    }
+    model.clone().map(&mut OwnLeaves)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_in_one_part_and_no_part_is_larger_than_a_micro_batch() {
+        let device = Device::flex();
+        let lengths: Vec<usize> = (0..37).map(|i| 10 + (i * 7) % 50).collect();
+        for (micro_batch, parameters) in [(1, 10), (5, 10), (16, 10), (100, 10), (16, 1 << 30)] {
+            let division = Division::new(&lengths, micro_batch, parameters, &device);
+            let mut rows = division.parts.concat();
+            assert!(rows.is_sorted_by_key(|&row| std::cmp::Reverse(lengths[row])));
+            rows.sort_unstable();
+            assert_eq!(rows, (0..37).collect::<Vec<_>>());
+            assert!(division.parts.iter().all(|part| part.len() <= micro_batch));
+            if parameters > MOST_PARAMETERS {
+                assert_eq!((division.parts.len(), division.cores), (3, 1));
+            }
+        }
+        assert!(Division::new(&[], 4, 10, &device).parts.is_empty());
+    }
+
+    #[test]
+    fn few_tokens_stay_together() {
+        let device = Device::flex();
+        let sizes = |lengths: &[usize]| {
+            let parts = Division::new(lengths, 8, 10, &device).parts;
+            parts.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[20; 8]), [8]);
+        assert_eq!(sizes(&[40; 8]), [4, 4]);
+        assert_eq!(sizes(&[300; 8]), [2, 2, 2, 2]);
+    }
+}
