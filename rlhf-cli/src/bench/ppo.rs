@@ -34,7 +34,8 @@ pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Me
             "--minibatches {}: it does not divide --batch {}",
             size.minibatches, size.batch
         );
-        return Err(CliError::usage(message));
+        let hint = "give a --batch that is a multiple of --minibatches";
+        return Err(CliError::usage(message).hint(hint));
     }
     let vocabulary = subject.config.vocab_size;
     let prompts = random_rows(&mut Rng::new(1), size.batch, size.prompt, vocabulary);

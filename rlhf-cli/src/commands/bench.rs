@@ -95,7 +95,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
             .map_err(|reason| CliError::failure(format!("--threads {threads}: {reason}")))?;
     }
     if !(args.seconds > 0.0 && args.seconds.is_finite()) {
-        return Err(CliError::usage("--seconds: a number above 0 is wanted"));
+        let message = format!("--seconds {}: a number above 0 is wanted", args.seconds);
+        return Err(CliError::usage(message).hint("a few seconds give a steady median"));
     }
     let subject = Subject::open(&args.model, &session.device)?;
     let (length, context) = (

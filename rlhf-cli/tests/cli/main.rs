@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod bad_rows;
+mod bench;
 mod configuration;
 mod data;
 mod generation;
@@ -19,7 +20,7 @@ fn help_lists_the_commands_and_every_command_has_help() {
     assert_eq!(help.code, 0);
     let commands = [
         "run", "pretrain", "sft", "collect", "reward", "ppo", "eval", "generate", "score", "chat",
-        "data", "config",
+        "data", "config", "bench", "table",
     ];
     for command in commands {
         assert!(
