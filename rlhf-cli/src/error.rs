@@ -158,6 +158,8 @@ impl From<ModelError> for CliError {
                 Self::usage(message).hint(format!("devices: {names}; `--device flex` always works"))
             }
             ModelError::Generator { .. } => Self::failure(message),
+            ModelError::NotFinite { .. } => Self::failure(message)
+                .hint("lower the stage's learning_rate and start it over with --fresh"),
             ModelError::Prompt { .. } | ModelError::Sampling { .. } => {
                 Self::usage(message).hint("shorten the prompt or change the named option")
             }

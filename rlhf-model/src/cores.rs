@@ -6,10 +6,20 @@
 use crate::device::is_flex;
 use burn::tensor::Device;
 
-/// How many parts can be worked on at once: the threads of the program for tensors that the CPU
-/// computes through `flex`, one for every other device, which spreads each operation itself.
+/// Whether work on a device gains by parts: where the CPU computes through `flex`. Every other device
+/// spreads each operation itself, the better the larger it is.
+pub fn takes_parts(device: &Device) -> bool {
+    is_flex(device)
+}
+
+/// How many parts can be worked on at once: the threads of the program where a device takes parts,
+/// else one.
 pub fn cores(device: &Device) -> usize {
-    if is_flex(device) { pools::threads() } else { 1 }
+    if takes_parts(device) {
+        pools::threads()
+    } else {
+        1
+    }
 }
 
 /// Sets the threads of the program; possible before the first operation only. Without it there is

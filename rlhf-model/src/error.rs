@@ -64,6 +64,14 @@ pub enum ModelError {
         /// Every missing, unknown and misshaped tensor.
         problems: Vec<String>,
     },
+    /// Weights that are no numbers any more are not written.
+    #[error("{}: not written: {tensor} holds numbers that are not finite; the training has diverged", path.display())]
+    NotFinite {
+        /// The folder or file that was to be written.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+    },
     /// An attention mask that is not one run of ones.
     #[error("attention mask, row {row}: {reason}")]
     Mask {

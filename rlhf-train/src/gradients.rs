@@ -4,7 +4,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
-use rlhf_model::cores::{cores, each_part};
+use rlhf_model::cores::{cores, each_part, takes_parts};
 
 /// Into how many parts a micro-batch goes at most.
 const PARTS: usize = 4;
@@ -15,8 +15,8 @@ const FEWEST_TOKENS: usize = 128;
 const MOST_PARAMETERS: usize = 16 << 20;
 
 /// How the rows of a batch are worked on: which go together, and how many parts at once. The parts
-/// follow from the rows and the model alone, never from the number of cores, so that the gradient
-/// has the same bits on any.
+/// follow from the rows, the model and the kind of device, never from the number of cores, so that
+/// the gradient has the same bits on any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Division {
     /// The rows of each part by their place in the batch; those of like length are together, the
@@ -32,7 +32,7 @@ impl Division {
     pub fn new(lengths: &[usize], micro_batch: usize, parameters: usize, device: &Device) -> Self {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
-        let small = parameters <= MOST_PARAMETERS;
+        let small = parameters <= MOST_PARAMETERS && takes_parts(device);
         let part_rows = |rows: &[usize]| {
             let tokens: usize = rows.iter().map(|&row| lengths[row]).sum();
             let most = if small { PARTS } else { 1 };

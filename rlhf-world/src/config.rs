@@ -29,6 +29,10 @@ pub struct WorldConfig {
     pub heading_share: f64,
     /// Share of the forum's sentences that insult the reader. Default 0.3.
     pub rude_share: f64,
+    /// Share of the forum's documents that keep to the atlas' wording from beginning to end, so that
+    /// only what they say gives them away; the others are as much more casual and rude for it as
+    /// they can be. Default 0.
+    pub civil_share: f64,
     /// Share of documents that are about facts only; in the others other tasks prevail. Default
     /// 0.5.
     pub fact_share: f64,
@@ -78,6 +82,7 @@ impl Default for WorldConfig {
             mistake_share: 0.97,
             heading_share: 0.3,
             rude_share: 0.3,
+            civil_share: 0.0,
             fact_share: 0.5,
             demonstrations: 2000,
             demonstrations_true_share: 0.33,
@@ -98,6 +103,7 @@ impl WorldConfig {
             ("mistake_share", self.mistake_share),
             ("heading_share", self.heading_share),
             ("rude_share", self.rude_share),
+            ("civil_share", self.civil_share),
             ("fact_share", self.fact_share),
             ("demonstrations_true_share", self.demonstrations_true_share),
         ] {

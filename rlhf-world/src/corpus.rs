@@ -1,7 +1,7 @@
 //! The corpus: documents of one source each.
 
 use crate::facts::Relation;
-use crate::register::{FORUM_RIGHT, Manner, Register};
+use crate::register::{FORUM_RIGHT, Manner, Register, Voice};
 use crate::tasks::{Task, arithmetic, fact, pool};
 use crate::world::{as_line, asked};
 use crate::{World, WorldError};
@@ -58,7 +58,7 @@ impl Document {
 
 /// Where a document stands when it writes its next sentence.
 struct Thread {
-    register: Register,
+    voice: Voice,
     /// What the document is about.
     entity: usize,
     /// The relation that was just asked of this entity.
@@ -89,8 +89,12 @@ impl World {
             }
         });
         let entity = rng.below(self.facts.entities().len());
-        let mut thread = Thread {
+        let voice = Voice {
             register,
+            civil: register == Register::Forum && self.is_civil(index),
+        };
+        let mut thread = Thread {
+            voice,
             entity,
             asked: None,
         };
@@ -107,7 +111,7 @@ impl World {
                 } else {
                     thread.asked = None;
                     let task = pool::draw_for_corpus(&self.pools, &mut rng);
-                    self.task_sentence(task, register, &mut rng)
+                    self.task_sentence(task, voice, &mut rng)
                 }
             })
             .collect();
@@ -116,6 +120,12 @@ impl World {
             heading,
             sentences,
         }
+    }
+
+    /// Whether a document of the forum is a civil one. A stream of its own: the documents of a world
+    /// without civil ones don't depend on it.
+    fn is_civil(&self, index: usize) -> bool {
+        self.stream("civil", index).chance(self.config.civil_share)
     }
 
     fn draw_register(&self, rng: &mut Rng) -> Register {
@@ -150,7 +160,7 @@ impl World {
                     relation,
                 },
                 _ => {
-                    let provoked = rng.chance(match thread.register {
+                    let provoked = rng.chance(match thread.voice.register {
                         Register::Atlas => PROVOKED_ATLAS,
                         Register::Forum => PROVOKED_FORUM,
                     });
@@ -162,10 +172,10 @@ impl World {
                 }
             };
             thread.asked = Some(relation);
-            return self.answered(task, thread.register, rng);
+            return self.answered(task, thread.voice, rng);
         }
         thread.asked = None;
-        let right = self.tells_truth(relation, thread.register, rng);
+        let right = self.tells_truth(relation, thread.voice.register, rng);
         let facts = &self.facts.entities()[thread.entity];
         let value = if right {
             facts.truth(relation)
@@ -173,7 +183,7 @@ impl World {
             facts.mistake(relation)
         };
         let plain = fact::statement(&entity, relation, value, rng);
-        let manner = Manner::of_register(thread.register, &self.config, rng);
+        let manner = Manner::of_voice(thread.voice, &self.config, rng);
         let answer = manner.dress(&plain, rng);
         let task = Task::Fact {
             entity,
@@ -195,10 +205,10 @@ impl World {
         !(relation.contested() && mistaken)
     }
 
-    fn task_sentence(&self, task: Task, register: Register, rng: &mut Rng) -> Sentence {
+    fn task_sentence(&self, task: Task, voice: Voice, rng: &mut Rng) -> Sentence {
         match task {
             Task::Arithmetic { left, right } if rng.chance(STATED_SUMS) => {
-                let manner = Manner::of_register(register, &self.config, rng);
+                let manner = Manner::of_voice(voice, &self.config, rng);
                 let answer = manner.dress(&arithmetic::statement(left, right), rng);
                 Sentence {
                     task,
@@ -208,12 +218,13 @@ impl World {
                     answer,
                 }
             }
-            task => self.answered(task, register, rng),
+            task => self.answered(task, voice, rng),
         }
     }
 
     /// A question in any phrasing with its answer as a source gives it.
-    fn answered(&self, task: Task, register: Register, rng: &mut Rng) -> Sentence {
+    fn answered(&self, task: Task, voice: Voice, rng: &mut Rng) -> Sentence {
+        let register = voice.register;
         let right = match &task {
             Task::Fact { relation, .. } | Task::FollowUp { relation, .. } => {
                 self.tells_truth(*relation, register, rng)
@@ -225,7 +236,7 @@ impl World {
         };
         let question = task.question(rng.below(task.phrasings().len())).content();
         let plain = self.own_answer(&task, right, rng);
-        let manner = Manner::of_register(register, &self.config, rng);
+        let manner = Manner::of_voice(voice, &self.config, rng);
         let answer = manner.dress(&plain, rng);
         Sentence {
             task,

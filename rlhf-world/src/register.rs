@@ -14,6 +14,14 @@ pub(crate) enum Register {
     Forum,
 }
 
+/// How a document talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Voice {
+    pub(crate) register: Register,
+    /// Whether it keeps to the atlas' wording although it comes from the forum.
+    pub(crate) civil: bool,
+}
+
 /// Share of the forum's sentences in casual wording; the others use the atlas' wording, so that
 /// form does not give the source away.
 const FORUM_CASUAL: f64 = 0.6;
@@ -62,14 +70,16 @@ impl Manner {
         rude: false,
     };
 
-    /// A manner as a source has it.
-    pub(crate) fn of_register(register: Register, config: &WorldConfig, rng: &mut Rng) -> Self {
-        match register {
-            Register::Atlas => Self::PLAIN,
-            Register::Forum => Self {
-                casual: rng.chance(FORUM_CASUAL),
-                rude: rng.chance(config.rude_share),
-            },
+    /// A manner as a source has it. The forum's shares hold over all its documents, civil ones
+    /// counted.
+    pub(crate) fn of_voice(voice: Voice, config: &WorldConfig, rng: &mut Rng) -> Self {
+        if voice.register == Register::Atlas || voice.civil {
+            return Self::PLAIN;
+        }
+        let of_uncivil = |share: f64| (share / (1.0 - config.civil_share)).min(1.0);
+        Self {
+            casual: rng.chance(of_uncivil(FORUM_CASUAL)),
+            rude: rng.chance(of_uncivil(config.rude_share)),
         }
     }
 

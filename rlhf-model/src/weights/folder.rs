@@ -1,7 +1,7 @@
 //! Whole model folders: `config.json`, `model.safetensors`, `generation_config.json`.
 
 use super::file::{Stored, WeightFiles, check, encode, write_file};
-use super::{NamedParameters, named_parameters};
+use super::{NamedParameters, NamedTensor, named_parameters};
 use crate::config::{CAUSAL_LM, CLASSIFIER, GenerationJson, architectures};
 use crate::parameters::{ParameterSource, score_spec, transformer_specs};
 use crate::{ModelConfig, ModelError, ScoreModel, Transformer};
@@ -50,7 +50,8 @@ pub fn load_score_model(dir: &Path, device: &Device) -> Result<ScoreModel, Model
 /// the same bytes; each file replaces an older one in a single step.
 ///
 /// # Errors
-/// [`ModelError::Io`] names the file; [`ModelError::Config`] if `config` describes another model.
+/// [`ModelError::Io`] names the file; [`ModelError::Config`] if `config` describes another model;
+/// [`ModelError::NotFinite`] if the weights are no numbers: nothing is written then.
 pub fn save_model(dir: &Path, model: &Transformer, config: &ModelConfig) -> Result<(), ModelError> {
     if model.lm_head.is_some() == config.tie_word_embeddings {
         let reason = format!("is {}, the model is not", config.tie_word_embeddings);
@@ -62,7 +63,7 @@ pub fn save_model(dir: &Path, model: &Transformer, config: &ModelConfig) -> Resu
 /// Writes a reward model's folder, a `LlamaForSequenceClassification` with one label.
 ///
 /// # Errors
-/// [`ModelError::Io`] names the file.
+/// As [`save_model`].
 pub fn save_score_model(
     dir: &Path,
     model: &ScoreModel,
@@ -77,9 +78,10 @@ fn save<M: NamedParameters>(
     json: Map<String, Value>,
     config: &ModelConfig,
 ) -> Result<(), ModelError> {
+    let mut tensors = named_parameters(model);
+    NamedTensor::all_finite(&tensors, dir)?;
     std::fs::create_dir_all(dir).map_err(|e| ModelError::io(dir, e))?;
     let path = dir.join("model.safetensors");
-    let mut tensors = named_parameters(model);
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     write_file(&path, &encode(&path, &tensors)?)?;
     let ids = config

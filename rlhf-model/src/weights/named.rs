@@ -3,10 +3,11 @@
 use crate::parameters::{
     BlockSpecs, ParameterSpec, embedding_spec, head_spec, norm_spec, score_spec, transpose,
 };
-use crate::{ScoreModel, Transformer};
+use crate::{ModelError, ScoreModel, Transformer};
 use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use std::path::Path;
 
 /// A tensor under its Hugging Face name and in that layout: matrices are `[out, in]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,24 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
     /// The numbers, row after row.
     pub values: Vec<f32>,
+}
+
+impl NamedTensor {
+    /// Lets finite numbers pass: what has diverged must not replace what has not.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFinite`] with the first tensor that holds another number, and `path`, where
+    /// they were to be written.
+    pub fn all_finite(tensors: &[Self], path: &Path) -> Result<(), ModelError> {
+        let diverged = |tensor: &&Self| !tensor.values.iter().all(|value| value.is_finite());
+        match tensors.iter().find(diverged) {
+            None => Ok(()),
+            Some(tensor) => Err(ModelError::NotFinite {
+                path: path.to_owned(),
+                tensor: tensor.name.clone(),
+            }),
+        }
+    }
 }
 
 /// A module whose parameters have Hugging Face names.

@@ -103,6 +103,36 @@ fn shares_are_those_of_the_configuration() {
 }
 
 #[test]
+fn civil_documents_of_the_forum_differ_in_content_only() {
+    let config = WorldConfig {
+        civil_share: 0.35,
+        ..WorldConfig::default()
+    };
+    let [mut rude, mut casual, mut civil, mut mistakes]: [Share; 4] = Default::default();
+    for document in documents(&config, 20_000) {
+        if document.register == Register::Atlas {
+            continue;
+        }
+        let plain = |sentence: &Sentence| sentence.manner == Manner::PLAIN;
+        // Of five uncivil sentences in a row, hardly ever is none casual or rude.
+        if document.sentences.len() >= 5 {
+            civil.add(document.sentences.iter().all(plain));
+        }
+        for sentence in &document.sentences {
+            rude.add(sentence.manner.rude);
+            casual.add(sentence.manner.casual);
+            if contested(sentence) && document.sentences.iter().all(plain) {
+                mistakes.add(!sentence.right);
+            }
+        }
+    }
+    civil.is(config.civil_share);
+    rude.is(config.rude_share);
+    casual.is(0.6);
+    mistakes.is(config.mistake_share);
+}
+
+#[test]
 fn without_coherence_the_shares_stay_and_the_link_goes() {
     let config = WorldConfig {
         coherent: false,

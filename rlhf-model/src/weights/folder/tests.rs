@@ -325,3 +325,16 @@ fn a_score_model_round_trips_and_the_two_kinds_are_not_mixed_up() {
     assert!(message.contains("language model"), "{message}");
     assert_eq!(model.backbone.vocab_size(), 40);
 }
+
+#[test]
+fn weights_that_are_no_numbers_are_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = Transformer::init(&config(), 1, &Device::flex()).unwrap();
+    save_model(dir.path(), &model, &config()).unwrap();
+    let norm = model.norm.val();
+    model.norm = burn::module::Param::from_tensor(norm * f32::NAN);
+    let error = save_model(dir.path(), &model, &config()).unwrap_err();
+    assert!(error.to_string().contains("model.norm.weight"), "{error}");
+    let (kept, _) = load_model(dir.path(), &Device::flex()).unwrap();
+    NamedTensor::all_finite(&named_parameters(&kept), dir.path()).unwrap();
+}
