@@ -20,7 +20,7 @@ fn config() -> ModelConfig {
 }
 
 fn values(model: &impl NamedParameters) -> Vec<(String, Vec<u32>)> {
-    let bits = |t: crate::NamedTensor| (t.name, t.values.iter().map(|v| v.to_bits()).collect());
+    let bits = |t: NamedTensor| (t.name, t.values.iter().map(|v| v.to_bits()).collect());
     named_parameters(model).into_iter().map(bits).collect()
 }
 
