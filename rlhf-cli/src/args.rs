@@ -13,6 +13,7 @@ use crate::commands::score::ScoreArgs;
 use crate::commands::table::TableArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// From text to an aligned model, one command a stage.
 #[derive(Debug, Parser)]
@@ -125,6 +126,21 @@ impl From<BadRow> for rlhf_data::OnBadRow {
             BadRow::Fail => Self::Fail,
             BadRow::Skip => Self::Skip,
         }
+    }
+}
+
+/// A count from the command line that must not be 0.
+///
+/// # Errors
+/// In words for the person who typed it.
+pub(crate) fn at_least_one<T: FromStr + Default + PartialEq>(text: &str) -> Result<T, String> {
+    let number: T = text
+        .parse()
+        .map_err(|_| "a whole number is wanted".to_owned())?;
+    if number == T::default() {
+        Err("at least 1 is wanted".to_owned())
+    } else {
+        Ok(number)
     }
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn measure(
         Work::Pretrain => training::supervised(subject, size, 1, device).map(|m| vec![m]),
         Work::Sft => training::supervised(subject, size, size.prompt, device).map(|m| vec![m]),
         Work::Reward => training::reward(subject, size, device).map(|m| vec![m]),
-        Work::Generate => writing::generate(subject, size, device),
+        Work::Generate => writing::generate(subject, size),
         Work::PpoStep => ppo::step(subject, size, device).map(|m| vec![m]),
     }
 }

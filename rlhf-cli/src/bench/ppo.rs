@@ -2,18 +2,18 @@
 
 use super::timing::repeat;
 use super::training::optimiser;
-use super::writing::sampling;
+use super::writing::{sampling, write};
 use super::{Measured, Size, Subject, random_rows};
 use crate::error::CliError;
 use burn::module::Module;
 use burn::tensor::Device;
 use rlhf_data::Prompt;
-use rlhf_model::{Generator, LocalGenerator, Request, ScoreModel};
+use rlhf_model::ScoreModel;
 use rlhf_ppo::experience::{Experience, Parties, experience};
 use rlhf_ppo::rollout::{EncodedPrompt, Rollout, ScoredRollout};
 use rlhf_ppo::update::{Trained, UpdateAt, update};
 use rlhf_ppo::{PpoConfig, PpoError};
-use rlhf_random::{Rng, stream};
+use rlhf_random::Rng;
 use rlhf_reward::score_sequences;
 use serde_json::Map;
 
@@ -29,7 +29,7 @@ struct Frozen<'a> {
 
 /// Answers of full length, their scores, what all networks say of them, and the gradient steps.
 pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Measured, CliError> {
-    if size.minibatches == 0 || !size.batch.is_multiple_of(size.minibatches) {
+    if !size.batch.is_multiple_of(size.minibatches) {
         let message = format!(
             "--minibatches {}: it does not divide --batch {}",
             size.minibatches, size.batch
@@ -116,15 +116,8 @@ fn config(size: &Size) -> PpoConfig {
 impl Frozen<'_> {
     fn experience(&self, trained: &Trained, number: u64) -> Result<Experience, PpoError> {
         let (policy, value) = (trained.policy.valid(), trained.value.valid());
-        let requests = self.prompts.iter().enumerate();
-        let requests: Vec<Request<'_>> = requests
-            .map(|(row, prompt)| Request {
-                prompt: &prompt.ids,
-                stream: stream(1, number, row as u64),
-            })
-            .collect();
-        let generator = LocalGenerator::new(&policy, self.size.batch);
-        let completions = generator.generate(&requests, &sampling(self.size, 1.0))?;
+        let prompts: Vec<&[u32]> = self.prompts.iter().map(|p| p.ids.as_slice()).collect();
+        let completions = write(&policy, &prompts, &sampling(self.size, 1.0), number)?;
         let answers = self.prompts.iter().zip(completions);
         let rollouts: Vec<Rollout<'_>> = answers
             .map(|(prompt, completion)| Rollout {

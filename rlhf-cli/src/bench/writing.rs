@@ -3,29 +3,27 @@
 use super::timing::repeat;
 use super::{Measured, Size, Subject, random_rows};
 use crate::error::CliError;
-use burn::tensor::Device;
-use rlhf_model::{Generator, LocalGenerator, Request, SamplingConfig};
+use rlhf_model::{
+    Completion, Generator, LocalGenerator, ModelError, Request, SamplingConfig, Transformer,
+};
 use rlhf_random::{Rng, stream};
 
 /// Answers of full length from the model's own distribution, and with top-p 0.9.
-pub(super) fn generate(
-    subject: &Subject,
-    size: &Size,
-    _: &Device,
-) -> Result<Vec<Measured>, CliError> {
+pub(super) fn generate(subject: &Subject, size: &Size) -> Result<Vec<Measured>, CliError> {
     let prompts = random_rows(
         &mut Rng::new(1),
         size.batch,
         size.prompt,
         subject.config.vocab_size,
     );
+    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let samplers = [("plain", 1.0), ("top_p=0.9", 0.9)];
     let measured = samplers.map(|(name, top_p)| {
         let config = sampling(size, top_p);
         let mut calls = 0;
         let timed = repeat(size.seconds, 2, || {
             calls += 1;
-            write(subject, &prompts, &config, calls).map(|_| ())
+            write(&subject.model, &prompts, &config, calls).map(|_| ())
         })?;
         let (b, p, r) = (size.batch, size.prompt, size.response);
         let of_head = subject.of_matrices() - subject.of_blocks();
@@ -46,12 +44,13 @@ pub(super) fn sampling(size: &Size, top_p: f64) -> SamplingConfig {
     }
 }
 
-fn write(
-    subject: &Subject,
-    prompts: &[Vec<u32>],
+/// Answers to the prompts, all in one batch; the call decides what is drawn.
+pub(super) fn write(
+    model: &Transformer,
+    prompts: &[&[u32]],
     config: &SamplingConfig,
     call: u64,
-) -> Result<Vec<rlhf_model::Completion>, CliError> {
+) -> Result<Vec<Completion>, ModelError> {
     let requests: Vec<Request<'_>> = prompts
         .iter()
         .enumerate()
@@ -60,6 +59,5 @@ fn write(
             stream: stream(1, call, row as u64),
         })
         .collect();
-    let generator = LocalGenerator::new(&subject.model, prompts.len());
-    Ok(generator.generate(&requests, config)?)
+    LocalGenerator::new(model, prompts.len()).generate(&requests, config)
 }

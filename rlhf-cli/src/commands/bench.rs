@@ -1,6 +1,6 @@
 //! `rlhf bench`: how fast this machine trains and writes, one JSON line a measurement.
 
-use crate::args::CommonArgs;
+use crate::args::{CommonArgs, at_least_one};
 use crate::bench::{Measured, SHAPES, Size, Subject, Work, measure, memory_mib};
 use crate::console;
 use crate::error::CliError;
@@ -27,36 +27,29 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "NAME|DIR", default_value = SHAPES[0])]
     pub(crate) model: String,
     /// Sequences; pairs for reward, prompts for generate and ppo-step
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one::<usize>)]
     pub(crate) batch: usize,
     /// Tokens of a prompt
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one::<usize>)]
     pub(crate) prompt: usize,
     /// Tokens of a response
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one::<usize>)]
     pub(crate) response: usize,
     /// Threads to compute with [default: one a core]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) threads: Option<usize>,
     /// How long to measure, disturbed steps not counted
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// Passes of ppo-step over its answers
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one::<usize>)]
     pub(crate) epochs: usize,
     /// Gradient steps a pass of ppo-step
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one::<usize>)]
     pub(crate) minibatches: usize,
     /// The learning rate
     #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
     pub(crate) lr: f64,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a whole number of at least 1 is wanted".to_owned()),
-        Ok(number) => Ok(number),
-    }
 }
 
 /// One line of the output.

@@ -1,6 +1,6 @@
 //! `rlhf generate`: answers to the prompts of a file.
 
-use crate::args::CommonArgs;
+use crate::args::{CommonArgs, at_least_one};
 use crate::console;
 use crate::decoding::DecodingArgs;
 use crate::error::CliError;
@@ -36,19 +36,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long)]
     pub(crate) raw: bool,
     /// Answers a prompt; with more than one, each row has a field `sample`
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one::<u64>)]
     pub(crate) samples: u64,
-}
-
-fn at_least_one(text: &str) -> Result<u64, String> {
-    let number: u64 = text
-        .parse()
-        .map_err(|_| "a whole number is wanted".to_owned())?;
-    if number == 0 {
-        Err("at least 1 is wanted".to_owned())
-    } else {
-        Ok(number)
-    }
 }
 
 /// Answers every prompt and writes one JSON object an answer: the row's own fields, `response`,
