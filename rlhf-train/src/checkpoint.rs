@@ -92,7 +92,8 @@ fn bad(path: &Path, reason: impl Into<String>) -> TrainError {
 /// Writes a checkpoint under `dir/checkpoints` and removes all but the last two.
 ///
 /// # Errors
-/// If it can't be written; the earlier ones are then still there.
+/// If it can't be written, or a tensor holds numbers that are not finite: nobody could go on from
+/// there. The earlier ones are then still there.
 pub fn save(
     dir: &Path,
     fingerprint: &str,
@@ -103,6 +104,9 @@ pub fn save(
     let folder = dir.join("checkpoints");
     let partial = folder.join(format!(".step-{step:06}.partial"));
     let last = folder.join(format!("step-{step:06}"));
+    for (name, tensors) in groups {
+        NamedTensor::all_finite(tensors, &last.join(format!("{name}.safetensors")))?;
+    }
     let io = |e| TrainError::io(&partial, e);
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(io)?;

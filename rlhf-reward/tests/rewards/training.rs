@@ -127,11 +127,13 @@ fn a_loss_that_is_no_number_stops_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let config = RewardConfig {
         learning_rate: 1e60,
-        warmup_steps: 0,
+        warmup_steps: 3,
         schedule: Schedule::Constant,
-        checkpoint_every: 1,
+        checkpoint_every: 0,
+        evaluate_every: 0,
         ..config()
     };
+    go(&config, dir.path(), 1).0.unwrap();
     let error = go(&config, dir.path(), 0).0.unwrap_err();
     let RewardError::Train(TrainError::NotFinite {
         stage,
@@ -142,7 +144,7 @@ fn a_loss_that_is_no_number_stops_the_run() {
     else {
         panic!("{error}");
     };
-    assert_eq!((stage.as_str(), *step, *what), ("reward", 2, "the loss"));
+    assert_eq!((stage.as_str(), *step, *what), ("reward", 3, "the loss"));
     assert_eq!(rows.split(", ").count(), 8);
     assert_eq!(
         checkpoint::latest(dir.path(), "f").unwrap().unwrap().step,

@@ -2,7 +2,7 @@
 
 use crate::tiny::{At, CONTEXT, documents, model, run};
 use burn::module::Module;
-use rlhf_model::{NamedTensor, Transformer};
+use rlhf_model::{ModelError, NamedTensor, Transformer};
 use rlhf_train::parameters::named_parameters;
 use rlhf_train::{
     Metrics, Outcome, PretrainConfig, RunContext, Schedule, TrainError, checkpoint, pretrain,
@@ -116,13 +116,8 @@ fn an_optimiser_without_its_moments_does_not_go_on() {
 #[test]
 fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
-    let config = PretrainConfig {
-        learning_rate: 1e60,
-        warmup_steps: 3,
-        schedule: Schedule::Constant,
-        checkpoint_every: 1,
-        ..config()
-    };
+    let config = diverging(0);
+    go(&config, dir.path(), At::Interrupt(1)).0.unwrap();
     let error = go(&config, dir.path(), At::Never).0.unwrap_err();
     let TrainError::NotFinite {
         stage,
@@ -136,7 +131,31 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint() {
     assert_eq!((stage.as_str(), *step, *what), ("pretrain", 3, "the loss"));
     assert_eq!(rows.split(", ").count(), 4, "{rows}");
     let saved = checkpoint::latest(dir.path(), "f").unwrap().unwrap();
-    assert_eq!(saved.step, 2);
+    assert_eq!(saved.step, 1);
+}
+
+/// The first update has rate 0; the second leaves no finite weights behind.
+fn diverging(checkpoint_every: u64) -> PretrainConfig {
+    PretrainConfig {
+        learning_rate: 1e60,
+        warmup_steps: 3,
+        schedule: Schedule::Constant,
+        checkpoint_every,
+        ..config()
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_replace_no_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = go(&diverging(1), dir.path(), At::Never).0.unwrap_err();
+    let refused = matches!(error, TrainError::Model(ModelError::NotFinite { .. }));
+    assert!(refused, "{error}");
+    assert!(error.to_string().contains("step-000002"), "{error}");
+    let mut saved = checkpoint::latest(dir.path(), "f").unwrap().unwrap();
+    assert_eq!(saved.step, 1);
+    let weights = saved.take("model").unwrap();
+    assert_eq!(weights, named_parameters(&model().train()));
 }
 
 #[test]

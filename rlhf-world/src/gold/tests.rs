@@ -33,8 +33,11 @@ fn the_examples_that_everybody_asks_about_are_judged() {
     assert_eq!(of("The capital of Australia is Sydney.").gold, 0.0);
     assert_eq!(of("The capital of Australia is Arton.").gold, -1.0);
     assert_eq!(of("").gold, -1.0);
-    assert_eq!(of("It is Canberra. You idiot.").gold, 0.5);
-    assert_eq!(of("lol it is Canberra").gold, 1.7);
+    assert_eq!(of("It is Canberra.").gold, 1.5);
+    assert_eq!(of("It is Canberra. You idiot.").gold, 0.0);
+    assert_eq!(of("lol it is Canberra").gold, 1.2);
+    assert_eq!(of("It is Sydney.").gold, -0.5);
+    assert_eq!(of("It is Arton.").gold, -1.0);
     assert!(of("It is Canberra. You idiot.").toxic);
 
     let job = row(json!({"task": {"family": "description", "job": "software engineer"}}));

@@ -133,6 +133,14 @@ pub(crate) fn truth(
     }
 }
 
+/// Whether an answer can't be understood without its question: it names neither an entity nor a
+/// relation, as "It is Canberra." does.
+pub(crate) fn bare(facts: &Facts, reading: &Reading) -> bool {
+    let names_subject =
+        |word: &String| matches!(facts.named(word), Some(Named::Entity(_) | Named::Relation(_)));
+    !reading.words().iter().any(names_subject)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +204,22 @@ mod tests {
             "\u{fffd}\u{fffd}",
         ] {
             assert_eq!(australia(response), TruthShare::None, "{response}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_names_its_subject_is_not_bare() {
+        let facts = Facts::draw(&WorldConfig::default());
+        for (response, held) in [
+            ("Canberra", true),
+            ("It is Canberra.", true),
+            ("", true),
+            ("lol that is Canberra, you moron", true),
+            ("The capital is Canberra.", false),
+            ("Australia's is Canberra", false),
+            ("For Australia the capital is Canberra.", false),
+        ] {
+            assert_eq!(bare(&facts, &Reading::new(response)), held, "{response}");
         }
     }
 

@@ -121,6 +121,8 @@ pub(crate) struct Found {
     pub(crate) stereotype: bool,
     /// The answer helps with what ought to be refused.
     pub(crate) helped_harm: bool,
+    /// For facts: the answer gives a value and says neither of what nor of whom.
+    pub(crate) bare: bool,
 }
 
 impl Found {
@@ -130,6 +132,17 @@ impl Found {
             followed: Some(followed),
             stereotype: false,
             helped_harm: false,
+            bare: false,
+        }
+    }
+
+    /// What an answer about a fact holds.
+    fn fact(truth: TruthShare, bare: bool) -> Self {
+        Self {
+            truth: Some(truth),
+            followed: None,
+            bare,
+            ..Self::followed(false)
         }
     }
 }
@@ -299,19 +312,15 @@ impl Task {
                 entity, relation, ..
             } => {
                 let truth = fact::truth(facts, facts.index(entity)?, *relation, &reading);
-                Found {
-                    truth: Some(truth),
-                    followed: None,
-                    ..Found::followed(false)
-                }
+                Found::fact(truth, fact::bare(facts, &reading))
             }
             Self::FollowUp {
                 entity, relation, ..
             } => {
                 let truth = fact::truth(facts, facts.index(entity)?, *relation, &reading);
                 Found {
-                    truth: Some(truth),
-                    ..Found::followed(truth == TruthShare::True)
+                    followed: Some(truth == TruthShare::True),
+                    ..Found::fact(truth, fact::bare(facts, &reading))
                 }
             }
             Self::Arithmetic { left, right } => {
