@@ -28,6 +28,20 @@ impl AttentionSpan {
             past,
         }
     }
+
+    /// The same, with no key further back than the last `window`, the query's own included.
+    pub fn within(&self, window: usize) -> Self {
+        let [batch, time] = self.first_key.dims();
+        let start = (self.past + 1) as i64 - window as i64;
+        let device = self.first_key.device();
+        let nearest = Tensor::<1, Int>::arange(start..start + time as i64, &device);
+        let nearest = nearest.unsqueeze::<2>().expand([batch, time]);
+        let further = self.first_key.clone().lower(nearest.clone());
+        Self {
+            first_key: self.first_key.clone().mask_where(further, nearest),
+            past: self.past,
+        }
+    }
 }
 
 /// `softmax(q·kᵀ / sqrt(head_dim)) · v` over the keys that `span` shows to each query.

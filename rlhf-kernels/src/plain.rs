@@ -9,6 +9,7 @@ use crate::adamw::{AdamWStep, Coefficients, Moments};
 use crate::attention::{AttentionSpan, Dims};
 use crate::head;
 use crate::rope::RopeTables;
+use std::f64::consts::PI;
 
 /// A score no visible key comes near; finite, so that no row can turn into NaN by hiding.
 const HIDDEN_SCORE: f32 = -1e30;
@@ -26,6 +27,34 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Te
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     crate::swiglu::check(&gate, &up);
     silu(gate) * up
+}
+
+/// `(x − mean) / sqrt(var + eps) · weight + bias`, mean and biased variance over the last axis (Ba,
+/// Kiros and Hinton 2016).
+///
+/// `x` `[…, d]`, `weight` and `bias` `[d]`; the result has the shape of `x`.
+pub fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+) -> Tensor<D> {
+    crate::rms_norm::check(&x, &weight);
+    crate::rms_norm::check(&x, &bias);
+    let centred = x.clone() - x.mean_dim(D - 1);
+    rms_norm(centred, weight, eps) + bias.unsqueeze::<D>()
+}
+
+/// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))`, the approximation of the GELU that GPT-2 uses
+/// (Hendrycks and Gimpel 2016), element by element.
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let inner = (x.clone().powi_scalar(3) * 0.044715 + x.clone()) * (2.0 / PI).sqrt();
+    x * (inner.tanh() + 1.0) * 0.5
+}
+
+/// `cap · tanh(x / cap)`: keeps numbers within ±cap (Gemma 2, 2024), element by element.
+pub fn softcap<const D: usize>(x: Tensor<D>, cap: f64) -> Tensor<D> {
+    (x / cap).tanh() * cap
 }
 
 /// Rotates the halves of each head: `(x0, x1) → (x0·cos − x1·sin, x1·cos + x0·sin)`.
@@ -52,6 +81,27 @@ pub fn rope(x: Tensor<4>, tables: &RopeTables) -> Tensor<4> {
 ///
 /// Semantics as in [`crate::attention()`]. Builds `[batch, heads, time, keys]` tensors.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, span: &AttentionSpan) -> Tensor<4> {
+    attention_of(q, k, v, span, |scores| scores)
+}
+
+/// [`attention()`] whose scores are kept within ±`cap` by [`softcap`] before the softmax.
+pub fn softcapped_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    span: &AttentionSpan,
+    cap: f64,
+) -> Tensor<4> {
+    attention_of(q, k, v, span, |scores| softcap(scores, cap))
+}
+
+fn attention_of(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    span: &AttentionSpan,
+    bend: impl Fn(Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
     let dims = Dims::of(&q, &k, &v, span);
     let Dims {
         batch,
@@ -80,7 +130,7 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, span: &AttentionSpan)
         .swap_dims(1, 2);
     let k = spread_heads(k.mask_fill(hide_key.clone(), 0.0), heads).swap_dims(1, 2);
     let v = spread_heads(v.mask_fill(hide_key, 0.0), heads).swap_dims(1, 2);
-    let scores = q.matmul(k.swap_dims(2, 3)) / (head_dim as f64).sqrt();
+    let scores = bend(q.matmul(k.swap_dims(2, 3)) / (head_dim as f64).sqrt());
     // Once before the exponential and once after: neither an infinite hidden score nor a row
     // that is itself NaN may reach another row, forward or backward.
     let weights = softmax(scores.mask_fill(hidden.clone(), HIDDEN_SCORE), 3).mask_fill(hidden, 0.0);
@@ -182,4 +232,48 @@ pub fn adamw<const D: usize>(
 pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
     let rows = (x.clone() * x.clone()).sum_dim(D - 1);
     rows.into_data().iter::<f64>().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn floats(x: Tensor<2>) -> Vec<f32> {
+        x.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn layer_norm_centres_scales_and_shifts() {
+        let device = Device::flex();
+        let x = Tensor::from_data([[1.0, 2.0, 6.0]], &device);
+        let weight = Tensor::from_data([1.0, 2.0, -1.0], &device);
+        let bias = Tensor::from_data([0.5, 0.0, 1.0], &device);
+        // mean 3, biased variance 14/3
+        let sigma = (14.0f32 / 3.0).sqrt();
+        let want = [-2.0 / sigma + 0.5, -2.0 / sigma, -3.0 / sigma + 1.0];
+        for (x, y) in floats(layer_norm(x, weight, bias, 0.0))
+            .into_iter()
+            .zip(want)
+        {
+            assert!((x - y).abs() < 1e-5, "{x} {y}");
+        }
+    }
+
+    #[test]
+    fn gelu_and_soft_caps_at_known_points() {
+        let x = Tensor::from_data([[0.0, 1.0, -1.0, 20.0, -20.0]], &Device::flex());
+        let gelu = floats(gelu_tanh(x.clone()));
+        for (x, y) in gelu
+            .into_iter()
+            .zip([0.0, 0.841_192, -0.158_808, 20.0, 0.0])
+        {
+            assert!((x - y).abs() < 1e-5, "{x} {y}");
+        }
+        let capped = floats(softcap(x, 2.0));
+        let half = 2.0 * 0.5f32.tanh();
+        for (x, y) in capped.into_iter().zip([0.0, half, -half, 2.0, -2.0]) {
+            assert!((x - y).abs() < 1e-5, "{x} {y}");
+        }
+    }
 }

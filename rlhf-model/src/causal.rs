@@ -34,6 +34,12 @@ pub trait CausalLm: Module + Sync {
     /// view.
     fn head_weight(&self) -> Tensor<2>;
 
+    /// Where logits are kept within ±this by `cap · tanh(logit / cap)`; they are the product of
+    /// hidden states and head otherwise.
+    fn logit_softcap(&self) -> Option<f64> {
+        None
+    }
+
     /// Logits from hidden states, `[batch, time, d_model]` → `[batch, time, vocab]`.
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3>;
 

@@ -1,16 +1,21 @@
-//! A model's shape, read from and written to Hugging Face's `config.json` (Llama family).
+//! A model's shape, read from and written to Hugging Face's `config.json`.
 
+mod gpt2;
 mod json;
+mod rope;
 
-pub(crate) use json::{CAUSAL_LM, CLASSIFIER, GenerationJson, architectures};
+pub(crate) use json::{GenerationJson, architectures};
+pub use rope::{Llama3Rope, RopeScaling};
 
-use crate::ModelError;
+use crate::{Family, ModelError};
 
-/// The sizes and constants of a transformer. Serialises as `config.json` of a
-/// `LlamaForCausalLM`; both spellings of the rotary settings (`rope_theta` with `rope_scaling`,
-/// and `rope_parameters`) and of the number type (`torch_dtype`, `dtype`) are read.
+/// The sizes and constants of a transformer. Serialises as `config.json` of its family's language
+/// model; both spellings of the rotary settings (`rope_theta` with `rope_scaling`, and
+/// `rope_parameters`) and of the number type (`torch_dtype`, `dtype`) are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
+    /// Which parts the transformer has.
+    pub family: Family,
     /// Number of token ids.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -27,12 +32,21 @@ pub struct ModelConfig {
     pub head_dim: Option<usize>,
     /// The longest sequence the model may see, prompt and answer together.
     pub max_position_embeddings: usize,
-    /// Added to the mean square in RMSNorm.
+    /// Added to the mean square in RMSNorm, to the variance in LayerNorm.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
     /// How the rotary frequencies are stretched for long contexts, if they are.
-    pub rope_scaling: Option<Llama3Rope>,
+    pub rope_scaling: Option<RopeScaling>,
+    /// How many tokens a query sees, its own included, in the blocks that have a window (Mistral:
+    /// all, Gemma 2: the first and every second one after it). None: all of them.
+    pub sliding_window: Option<usize>,
+    /// Scores are divided by the root of this; of the width of a head where it is `None`.
+    pub query_pre_attn_scalar: Option<f64>,
+    /// Scores are kept within ± this.
+    pub attn_logit_softcapping: Option<f64>,
+    /// Logits are kept within ± this.
+    pub final_logit_softcapping: Option<f64>,
     /// Whether the output head is the embedding table.
     pub tie_word_embeddings: bool,
     /// The token that starts a text.
@@ -41,22 +55,6 @@ pub struct ModelConfig {
     pub eos_token_id: Vec<u32>,
     /// The token that fills up rows. Masks, never this id, say what is padding.
     pub pad_token_id: Option<u32>,
-}
-
-/// The `llama3` stretching of rotary frequencies: wavelengths longer than
-/// `original_max_position_embeddings / low_freq_factor` are multiplied by `factor`, those shorter
-/// than `original_max_position_embeddings / high_freq_factor` are kept, and those between are
-/// interpolated (Llama 3.1, 2024).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Llama3Rope {
-    /// Stretch of the long wavelengths.
-    pub factor: f64,
-    /// Border of the long wavelengths.
-    pub low_freq_factor: f64,
-    /// Border of the short wavelengths.
-    pub high_freq_factor: f64,
-    /// The context length before stretching.
-    pub original_max_position_embeddings: usize,
 }
 
 /// No model here is larger in any direction; a file that says so is damaged.
@@ -68,6 +66,7 @@ impl Default for ModelConfig {
     /// A tiny model with tied embeddings: vocabulary 1024, width 128, 4 blocks, 4 heads.
     fn default() -> Self {
         Self {
+            family: Family::Llama,
             vocab_size: 1024,
             hidden_size: 128,
             intermediate_size: 344,
@@ -79,6 +78,10 @@ impl Default for ModelConfig {
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
             rope_scaling: None,
+            sliding_window: None,
+            query_pre_attn_scalar: None,
+            attn_logit_softcapping: None,
+            final_logit_softcapping: None,
             tie_word_embeddings: true,
             bos_token_id: None,
             eos_token_id: Vec::new(),
@@ -96,12 +99,8 @@ impl ModelConfig {
 
     /// Number of parameters; a tied head counts once.
     pub fn num_parameters(&self) -> usize {
-        let (d, ff) = (self.hidden_size, self.intermediate_size);
-        let q = self.num_attention_heads * self.head_dim();
-        let kv = self.num_key_value_heads * self.head_dim();
-        let block = 2 * d * q + 2 * d * kv + 3 * d * ff + 2 * d;
-        let tables = if self.tie_word_embeddings { 1 } else { 2 };
-        tables * self.vocab_size * d + self.num_hidden_layers * block + d
+        let specs = crate::parameters::transformer_specs(self);
+        specs.iter().map(|spec| spec.len()).sum()
     }
 
     /// Checks that the fields fit together.
@@ -168,7 +167,7 @@ impl ModelConfig {
             let reason = format!("{kv} does not divide num_attention_heads {heads}");
             return Err(ModelError::config("num_key_value_heads", reason));
         }
-        if !self.head_dim().is_multiple_of(2) {
+        if !self.family.learned_positions() && !self.head_dim().is_multiple_of(2) {
             let reason = format!(
                 "a head is {} wide; rotary positions need pairs",
                 self.head_dim()
@@ -206,21 +205,18 @@ impl ModelConfig {
         };
         positive("rms_norm_eps", self.rms_norm_eps)?;
         positive("rope_theta", self.rope_theta)?;
-        let Some(rope) = self.rope_scaling else {
-            return Ok(());
-        };
-        positive("rope_scaling", rope.factor)?;
-        positive("rope_scaling", rope.low_freq_factor)?;
-        positive("rope_scaling", rope.high_freq_factor)?;
-        if rope.high_freq_factor <= rope.low_freq_factor {
-            let reason = "high_freq_factor must be above low_freq_factor";
-            return Err(ModelError::config("rope_scaling", reason));
+        for (field, cap) in [
+            ("query_pre_attn_scalar", self.query_pre_attn_scalar),
+            ("attn_logit_softcapping", self.attn_logit_softcapping),
+            ("final_logit_softcapping", self.final_logit_softcapping),
+        ] {
+            cap.map_or(Ok(()), |cap| positive(field, cap))?;
         }
-        if rope.original_max_position_embeddings == 0 {
-            let reason = "original_max_position_embeddings must be above 0";
-            return Err(ModelError::config("rope_scaling", reason));
+        if self.sliding_window == Some(0) {
+            let reason = "a window of 0 tokens sees nothing";
+            return Err(ModelError::config("sliding_window", reason));
         }
-        Ok(())
+        self.rope_scaling.map_or(Ok(()), RopeScaling::validate)
     }
 }
 

@@ -58,6 +58,10 @@ pub fn causal_lm<M: CausalLm>(model: &M, rows: &[Vec<u32>]) {
         "logits are [batch, time, vocab]"
     );
     let product = hidden.reshape([b * t, d]).matmul(model.head_weight());
+    let product = match model.logit_softcap() {
+        Some(cap) => rlhf_kernels::softcap(product, cap),
+        None => product,
+    };
     assert_close(
         &floats(product),
         &floats(logits),

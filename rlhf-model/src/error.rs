@@ -122,7 +122,11 @@ impl ModelError {
         }
     }
 
+    /// The error with the file that it is about, unless it names one already.
     pub(crate) fn in_file(self, path: &Path) -> Self {
+        if matches!(self, Self::Json { .. } | Self::InFile { .. }) {
+            return self;
+        }
         Self::InFile {
             path: path.to_owned(),
             source: Box::new(self),

@@ -24,8 +24,10 @@ pub mod contract;
 pub mod cores;
 pub mod device;
 mod error;
+mod family;
 mod generate;
 mod head;
+mod layers;
 mod logprobs;
 mod parameters;
 mod rotary;
@@ -36,13 +38,15 @@ mod weights;
 pub use batch::{PackedTokens, TokenBatch};
 pub use cache::{CacheShape, KvCache};
 pub use causal::CausalLm;
-pub use config::{Llama3Rope, ModelConfig};
+pub use config::{Llama3Rope, ModelConfig, RopeScaling};
 pub use error::ModelError;
+pub use family::Family;
 pub use generate::{Completion, Finish, Generator, LocalGenerator, Request, ScriptedGenerator};
 pub use head::{ScoreModel, scalar_head};
-pub use logprobs::{token_logprobs, token_logprobs_entropy};
+pub use layers::{Linear, Norm};
+pub use logprobs::{head_logprobs, head_logprobs_entropy, token_logprobs, token_logprobs_entropy};
 pub use sample::SamplingConfig;
-pub use transformer::{Block, Transformer};
+pub use transformer::{Block, HeadNorms, Transformer};
 pub use weights::{
     NamedParameters, NamedTensor, NamedVisitor, load_model, load_score_model, named_gradients,
     named_parameters, parameter_ids, save_model, save_score_model,

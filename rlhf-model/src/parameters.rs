@@ -3,22 +3,26 @@
 //! Initialisation, reading, writing and visiting all walk this table, so that none of them can
 //! forget or rename a tensor.
 
-use crate::{ModelConfig, ModelError};
+use crate::{Family, ModelConfig, ModelError};
 use rlhf_random::Rng;
 
-/// What a parameter is, which decides its layout and its first values.
+/// What a parameter is, which decides its first values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
-    /// A table of rows, stored as in the file.
+    /// A table of rows by token id.
     Embedding,
-    /// A matrix `[in, out]`, `[out, in]` in the file.
+    /// A table of rows by position.
+    Positions,
+    /// A matrix `[in, out]`.
     Linear,
     /// A matrix whose output is added to the residual stream.
     ResidualLinear,
     /// The output head, a matrix as `Linear`.
     Head,
-    /// A vector of ones at first.
+    /// A vector that scales: ones at first.
     Norm,
+    /// A vector that is added, or scales by 1 + itself: zeros at first.
+    Zeros,
 }
 
 /// One parameter.
@@ -29,6 +33,8 @@ pub(crate) struct ParameterSpec {
     /// Our layout: `[in, out]` for matrices.
     pub(crate) shape: Vec<usize>,
     pub(crate) kind: Kind,
+    /// Whether the file holds the transpose.
+    pub(crate) transposed: bool,
 }
 
 impl ParameterSpec {
@@ -37,18 +43,14 @@ impl ParameterSpec {
             name: name.into(),
             shape: shape.to_vec(),
             kind,
+            transposed: matches!(kind, Kind::Linear | Kind::ResidualLinear | Kind::Head),
         }
-    }
-
-    /// Whether the file holds the transpose.
-    pub(crate) fn transposed(&self) -> bool {
-        matches!(self.kind, Kind::Linear | Kind::ResidualLinear | Kind::Head)
     }
 
     /// The shape in the file.
     pub(crate) fn file_shape(&self) -> Vec<usize> {
         let mut shape = self.shape.clone();
-        if self.transposed() {
+        if self.transposed {
             shape.reverse();
         }
         shape
@@ -65,63 +67,222 @@ pub(crate) trait ParameterSource {
     fn values(&mut self, spec: &ParameterSpec) -> Result<Vec<f32>, ModelError>;
 }
 
-/// The specifications of one block, in the order of the table.
+/// A matrix and its bias.
+pub(crate) struct LinearSpec {
+    pub(crate) weight: ParameterSpec,
+    pub(crate) bias: Option<ParameterSpec>,
+}
+
+impl LinearSpec {
+    fn into_list(self) -> impl Iterator<Item = ParameterSpec> {
+        std::iter::once(self.weight).chain(self.bias)
+    }
+}
+
+/// A norm's weight, and the bias of a LayerNorm.
+pub(crate) struct NormSpec {
+    pub(crate) weight: ParameterSpec,
+    pub(crate) bias: Option<ParameterSpec>,
+}
+
+impl NormSpec {
+    fn into_list(self) -> impl Iterator<Item = ParameterSpec> {
+        std::iter::once(self.weight).chain(self.bias)
+    }
+}
+
+/// The specifications of one block.
 pub(crate) struct BlockSpecs {
-    pub(crate) input_norm: ParameterSpec,
-    pub(crate) q: ParameterSpec,
-    pub(crate) k: ParameterSpec,
-    pub(crate) v: ParameterSpec,
-    pub(crate) o: ParameterSpec,
-    pub(crate) post_norm: ParameterSpec,
-    pub(crate) gate: ParameterSpec,
-    pub(crate) up: ParameterSpec,
-    pub(crate) down: ParameterSpec,
+    pub(crate) input_norm: NormSpec,
+    /// Queries, keys and values; one matrix where the family fuses them.
+    pub(crate) qkv: Vec<LinearSpec>,
+    /// The norms of queries and keys.
+    pub(crate) head_norms: Option<[NormSpec; 2]>,
+    pub(crate) o: LinearSpec,
+    pub(crate) attention_norm: Option<NormSpec>,
+    pub(crate) feed_forward_norm: NormSpec,
+    pub(crate) gate: Option<LinearSpec>,
+    pub(crate) up: LinearSpec,
+    pub(crate) down: LinearSpec,
+    pub(crate) output_norm: Option<NormSpec>,
+}
+
+/// Names and shapes of one model's parameters.
+struct Table<'a> {
+    config: &'a ModelConfig,
+}
+
+impl Table<'_> {
+    fn family(&self) -> Family {
+        self.config.family
+    }
+
+    /// Before every name but the heads'.
+    fn prefix(&self) -> &'static str {
+        match self.family() {
+            Family::Gpt2 => "transformer",
+            _ => "model",
+        }
+    }
+
+    fn norm(&self, name: &str, width: usize) -> NormSpec {
+        let family = self.family();
+        let kind = if family.norm_plus_one() {
+            Kind::Zeros
+        } else {
+            Kind::Norm
+        };
+        let bias = || ParameterSpec::new(format!("{name}.bias"), &[width], Kind::Zeros);
+        NormSpec {
+            weight: ParameterSpec::new(format!("{name}.weight"), &[width], kind),
+            bias: family.layer_norm().then(bias),
+        }
+    }
+
+    fn linear(&self, name: &str, shape: [usize; 2], (kind, biased): (Kind, bool)) -> LinearSpec {
+        let mut weight = ParameterSpec::new(format!("{name}.weight"), &shape, kind);
+        weight.transposed = !self.family().matrices_as_used();
+        let bias = || ParameterSpec::new(format!("{name}.bias"), &[shape[1]], Kind::Zeros);
+        LinearSpec {
+            weight,
+            bias: biased.then(bias),
+        }
+    }
+
+    fn block(&self, layer: usize) -> BlockSpecs {
+        let (config, family) = (self.config, self.family());
+        let (d, ff) = (config.hidden_size, config.intermediate_size);
+        let q = config.num_attention_heads * config.head_dim();
+        let kv = config.num_key_value_heads * config.head_dim();
+        let names = Names::of(family);
+        let at = |part: &str| format!("{}.{}.{layer}.{part}", self.prefix(), names.blocks);
+        let norm = |part: &str| self.norm(&at(part), d);
+        let into = |part: &str, shape, bias| self.linear(&at(part), shape, (Kind::Linear, bias));
+        let out = |part: &str, shape| {
+            let settings = (Kind::ResidualLinear, family.other_biases());
+            self.linear(&at(part), shape, settings)
+        };
+        let widths: &[usize] = if family.fused_qkv() {
+            &[q + 2 * kv]
+        } else {
+            &[q, kv, kv]
+        };
+        let qkv = names.qkv.iter().zip(widths);
+        let head = |part: &str| self.norm(&at(part), config.head_dim());
+        BlockSpecs {
+            input_norm: norm(names.input_norm),
+            qkv: qkv
+                .map(|(name, &width)| into(name, [d, width], family.qkv_bias()))
+                .collect(),
+            head_norms: family
+                .head_norms()
+                .then(|| [head("self_attn.q_norm"), head("self_attn.k_norm")]),
+            o: out(names.o, [q, d]),
+            attention_norm: family
+                .output_norms()
+                .then(|| norm("post_attention_layernorm")),
+            feed_forward_norm: norm(names.feed_forward_norm),
+            gate: family
+                .gated()
+                .then(|| into("mlp.gate_proj", [d, ff], family.other_biases())),
+            up: into(names.up, [d, ff], family.other_biases()),
+            down: out(names.down, [ff, d]),
+            output_norm: family
+                .output_norms()
+                .then(|| norm("post_feedforward_layernorm")),
+        }
+    }
+}
+
+/// The parts of a block whose names differ.
+struct Names {
+    blocks: &'static str,
+    input_norm: &'static str,
+    qkv: &'static [&'static str],
+    o: &'static str,
+    feed_forward_norm: &'static str,
+    up: &'static str,
+    down: &'static str,
+}
+
+impl Names {
+    fn of(family: Family) -> Self {
+        let llama = Self {
+            blocks: "layers",
+            input_norm: "input_layernorm",
+            qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+            o: "self_attn.o_proj",
+            feed_forward_norm: "post_attention_layernorm",
+            up: "mlp.up_proj",
+            down: "mlp.down_proj",
+        };
+        match family {
+            Family::Gpt2 => Self {
+                blocks: "h",
+                input_norm: "ln_1",
+                qkv: &["attn.c_attn"],
+                o: "attn.c_proj",
+                feed_forward_norm: "ln_2",
+                up: "mlp.c_fc",
+                down: "mlp.c_proj",
+            },
+            Family::Gemma2 => Self {
+                feed_forward_norm: "pre_feedforward_layernorm",
+                ..llama
+            },
+            _ => llama,
+        }
+    }
 }
 
 impl BlockSpecs {
     pub(crate) fn new(config: &ModelConfig, layer: usize) -> Self {
-        let (d, ff) = (config.hidden_size, config.intermediate_size);
-        let q = config.num_attention_heads * config.head_dim();
-        let kv = config.num_key_value_heads * config.head_dim();
-        let spec = |part: &str, shape: &[usize], kind| {
-            ParameterSpec::new(format!("model.layers.{layer}.{part}.weight"), shape, kind)
-        };
-        Self {
-            input_norm: spec("input_layernorm", &[d], Kind::Norm),
-            q: spec("self_attn.q_proj", &[d, q], Kind::Linear),
-            k: spec("self_attn.k_proj", &[d, kv], Kind::Linear),
-            v: spec("self_attn.v_proj", &[d, kv], Kind::Linear),
-            o: spec("self_attn.o_proj", &[q, d], Kind::ResidualLinear),
-            post_norm: spec("post_attention_layernorm", &[d], Kind::Norm),
-            gate: spec("mlp.gate_proj", &[d, ff], Kind::Linear),
-            up: spec("mlp.up_proj", &[d, ff], Kind::Linear),
-            down: spec("mlp.down_proj", &[ff, d], Kind::ResidualLinear),
-        }
+        Table { config }.block(layer)
     }
 
-    fn into_list(self) -> [ParameterSpec; 9] {
-        let Self {
-            input_norm,
-            q,
-            k,
-            v,
-            o,
-            post_norm,
-            gate,
-            up,
-            down,
-        } = self;
-        [input_norm, q, k, v, o, post_norm, gate, up, down]
+    fn into_list(self) -> Vec<ParameterSpec> {
+        let mut specs: Vec<ParameterSpec> = self.input_norm.into_list().collect();
+        specs.extend(self.qkv.into_iter().flat_map(LinearSpec::into_list));
+        let norms = self.head_norms.into_iter().flatten();
+        specs.extend(norms.flat_map(NormSpec::into_list));
+        specs.extend(self.o.into_list());
+        specs.extend(
+            self.attention_norm
+                .into_iter()
+                .flat_map(NormSpec::into_list),
+        );
+        specs.extend(self.feed_forward_norm.into_list());
+        specs.extend(self.gate.into_iter().flat_map(LinearSpec::into_list));
+        specs.extend(self.up.into_list());
+        specs.extend(self.down.into_list());
+        specs.extend(self.output_norm.into_iter().flat_map(NormSpec::into_list));
+        specs
     }
 }
 
 pub(crate) fn embedding_spec(config: &ModelConfig) -> ParameterSpec {
     let shape = [config.vocab_size, config.hidden_size];
-    ParameterSpec::new("model.embed_tokens.weight", &shape, Kind::Embedding)
+    let name = match config.family {
+        Family::Gpt2 => "transformer.wte.weight",
+        _ => "model.embed_tokens.weight",
+    };
+    ParameterSpec::new(name, &shape, Kind::Embedding)
 }
 
-pub(crate) fn norm_spec(config: &ModelConfig) -> ParameterSpec {
-    ParameterSpec::new("model.norm.weight", &[config.hidden_size], Kind::Norm)
+/// The table of learned positions, where the family has one.
+pub(crate) fn positions_spec(config: &ModelConfig) -> Option<ParameterSpec> {
+    let shape = [config.max_position_embeddings, config.hidden_size];
+    let spec = || ParameterSpec::new("transformer.wpe.weight", &shape, Kind::Positions);
+    config.family.learned_positions().then(spec)
+}
+
+/// The norm after the last block.
+pub(crate) fn norm_spec(config: &ModelConfig) -> NormSpec {
+    let name = match config.family {
+        Family::Gpt2 => "transformer.ln_f",
+        _ => "model.norm",
+    };
+    Table { config }.norm(name, config.hidden_size)
 }
 
 /// The untied output head.
@@ -138,10 +299,11 @@ pub(crate) fn score_spec(config: &ModelConfig) -> ParameterSpec {
 /// All parameters of the trunk in the fixed order, and the head's where it is not tied.
 pub(crate) fn transformer_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
     let mut specs = vec![embedding_spec(config)];
+    specs.extend(positions_spec(config));
     for layer in 0..config.num_hidden_layers {
         specs.extend(BlockSpecs::new(config, layer).into_list());
     }
-    specs.push(norm_spec(config));
+    specs.extend(norm_spec(config).into_list());
     if !config.tie_word_embeddings {
         specs.push(head_spec(config));
     }
@@ -149,8 +311,8 @@ pub(crate) fn transformer_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
 }
 
 /// First values: normal with σ = 1/√fan_in, for outputs into the residual stream also divided by
-/// √(2·layers) (GPT-2's rule), embeddings 0.5, an untied head 0.02, norms 1. Each parameter draws
-/// from a stream of its own, named by the seed and its name.
+/// √(2·layers) (GPT-2's rule), embeddings 0.5, learned positions and an untied head 0.02, norms 1,
+/// biases 0. Each parameter draws from a stream of its own, named by the seed and its name.
 pub(crate) struct Drawn {
     rng: Rng,
     layers: usize,
@@ -168,8 +330,9 @@ impl Drawn {
         let fan_in = 1.0 / (spec.shape[0].max(1) as f64).sqrt();
         let sigma = match spec.kind {
             Kind::Norm => return vec![1.0; spec.len()],
+            Kind::Zeros => return vec![0.0; spec.len()],
             Kind::Embedding => 0.5,
-            Kind::Head => 0.02,
+            Kind::Head | Kind::Positions => 0.02,
             Kind::Linear => fan_in,
             Kind::ResidualLinear => fan_in / (2.0 * self.layers as f64).sqrt(),
         };

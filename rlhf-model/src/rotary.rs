@@ -1,6 +1,6 @@
 //! Angles of the rotary position embedding.
 
-use crate::ModelConfig;
+use crate::{ModelConfig, RopeScaling};
 use burn::tensor::{Device, Tensor, TensorData};
 use rlhf_kernels::RopeTables;
 use std::f64::consts::TAU;
@@ -69,8 +69,12 @@ impl Angles {
 fn frequencies(config: &ModelConfig) -> Vec<f32> {
     let d = config.head_dim();
     let plain = (0..d / 2).map(|i| config.rope_theta.powf(-((2 * i) as f64) / d as f64));
-    let Some(rope) = config.rope_scaling else {
-        return plain.map(|f| f as f32).collect();
+    let rope = match config.rope_scaling {
+        None => return plain.map(|f| f as f32).collect(),
+        Some(RopeScaling::Linear { factor }) => {
+            return plain.map(|f| (f / factor) as f32).collect();
+        }
+        Some(RopeScaling::Llama3(rope)) => rope,
     };
     let original = rope.original_max_position_embeddings as f64;
     let (low, high) = (rope.low_freq_factor, rope.high_freq_factor);
@@ -118,7 +122,7 @@ mod tests {
             ..ModelConfig::default()
         };
         let scaled = ModelConfig {
-            rope_scaling: Some(rope),
+            rope_scaling: Some(RopeScaling::Llama3(rope)),
             ..plain.clone()
         };
         for (p, s) in frequencies(&plain).into_iter().zip(frequencies(&scaled)) {

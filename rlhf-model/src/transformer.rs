@@ -1,15 +1,19 @@
-//! A Llama-style decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+//! A decoder-only transformer whose parts are chosen by its configuration.
 
+use crate::layers::{Linear, Norm, project};
 use crate::parameters::{
-    BlockSpecs, Drawn, ParameterSource, ParameterSpec, embedding_spec, head_spec, norm_spec,
+    BlockSpecs, Drawn, LinearSpec, NormSpec, ParameterSource, ParameterSpec, embedding_spec,
+    head_spec, norm_spec, positions_spec,
 };
 use crate::rotary::Rotary;
 use crate::{CacheShape, CausalLm, KvCache, ModelConfig, ModelError, TokenBatch};
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
-use rlhf_kernels::{AttentionSpan, RopeTables, attention, rms_norm, rope, swiglu};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rlhf_kernels::{
+    AttentionSpan, RopeTables, attention, gelu_tanh, rope, softcap, softcapped_attention, swiglu,
+};
 
-/// The model. Linear weights are stored `[in, out]`.
+/// The model.
 ///
 /// Inside, activations are held flat, `[batch · time, width]`: matrix products then see one tall
 /// matrix whatever the batch's shape.
@@ -17,10 +21,12 @@ use rlhf_kernels::{AttentionSpan, RopeTables, attention, rms_norm, rope, swiglu}
 pub struct Transformer {
     /// Embeddings, `[vocab, d]`; also the output head when it is tied.
     pub embed_tokens: Param<Tensor<2>>,
+    /// Learned positions, `[max_position_embeddings, d]`, in families that have them.
+    pub embed_positions: Option<Param<Tensor<2>>>,
     /// The blocks.
     pub layers: Vec<Block>,
-    /// Weight of the final RMSNorm, `[d]`.
-    pub norm: Param<Tensor<1>>,
+    /// The norm after the last block.
+    pub norm: Norm,
     /// The output head, `[d, vocab]`; none when it is tied.
     pub lm_head: Option<Param<Tensor<2>>>,
     #[module(skip)]
@@ -29,41 +35,41 @@ pub struct Transformer {
     rotary: Rotary,
 }
 
-/// One block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`.
+/// One block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; each output passes a
+/// norm of its own where the family has it.
 #[derive(Module, Debug)]
 pub struct Block {
-    /// Weight of the RMSNorm before attention, `[d]`.
-    pub input_norm: Param<Tensor<1>>,
-    /// Queries, `[d, heads · head_dim]`.
-    pub q: Param<Tensor<2>>,
-    /// Keys, `[d, kv_heads · head_dim]`.
-    pub k: Param<Tensor<2>>,
-    /// Values, `[d, kv_heads · head_dim]`.
-    pub v: Param<Tensor<2>>,
+    /// Before attention.
+    pub input_norm: Norm,
+    /// Queries, keys and values: three matrices `[d, heads · head_dim]` and twice
+    /// `[d, kv_heads · head_dim]`, or one with their columns side by side where the family fuses
+    /// them.
+    pub qkv: Vec<Linear>,
+    /// The norms of each head's queries and keys, `[head_dim]`.
+    pub head_norms: Option<HeadNorms>,
     /// Attention's output, `[heads · head_dim, d]`.
-    pub o: Param<Tensor<2>>,
-    /// Weight of the RMSNorm before the feed-forward part, `[d]`.
-    pub post_norm: Param<Tensor<1>>,
-    /// Gate, `[d, ff]`.
-    pub gate: Param<Tensor<2>>,
+    pub o: Linear,
+    /// After attention.
+    pub attention_norm: Option<Norm>,
+    /// Before the feed-forward part.
+    pub feed_forward_norm: Norm,
+    /// Gate, `[d, ff]`, of a gated feed-forward part.
+    pub gate: Option<Linear>,
     /// Up, `[d, ff]`.
-    pub up: Param<Tensor<2>>,
+    pub up: Linear,
     /// Down, `[ff, d]`.
-    pub down: Param<Tensor<2>>,
+    pub down: Linear,
+    /// After the feed-forward part.
+    pub output_norm: Option<Norm>,
 }
 
-/// Matrix products of fewer rows than this take another route through the library and round
-/// differently; they are filled up, so that a row gets the same bits alone and in any batch.
-const MIN_ROWS: usize = 8;
-
-/// `x · w` for `x` `[n, in]`, `w` `[in, out]`.
-pub(crate) fn project(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
-    let [rows, width] = x.dims();
-    if rows >= MIN_ROWS {
-        return x.matmul(w);
-    }
-    let fill = Tensor::zeros([MIN_ROWS - rows, width], &x.device());
-    Tensor::cat(vec![x, fill], 0).matmul(w).narrow(0, 0, rows)
+/// Norms over the width of one head.
+#[derive(Module, Debug)]
+pub struct HeadNorms {
+    /// Of queries.
+    pub q: Norm,
+    /// Of keys.
+    pub k: Norm,
 }
 
 /// What a block needs to know about the batch.
@@ -71,8 +77,40 @@ struct Step<'a> {
     batch: usize,
     time: usize,
     config: &'a ModelConfig,
-    tables: RopeTables,
-    span: AttentionSpan,
+    /// The angles of rotary positions; none where positions are learned.
+    tables: Option<RopeTables>,
+    /// What blocks without and with a window may see.
+    full: AttentionSpan,
+    windowed: Option<AttentionSpan>,
+}
+
+impl<'a> Step<'a> {
+    fn new(model: &'a Transformer, batch: &TokenBatch, past: usize) -> Self {
+        let config = &model.config;
+        let (b, t) = (batch.batch_size(), batch.time());
+        let tables = || model.rotary.tables(batch.positions(), t, &batch.device());
+        let full = AttentionSpan {
+            first_key: batch.first_key(),
+            past,
+        };
+        // Rows no longer than the window see all there is.
+        let narrower = |&window: &usize| past + t > window;
+        let window = config.sliding_window.filter(narrower);
+        Self {
+            batch: b,
+            time: t,
+            config,
+            tables: (!config.family.learned_positions()).then(tables),
+            windowed: window.map(|window| full.within(window)),
+            full,
+        }
+    }
+
+    fn span(&self, layer: usize) -> &AttentionSpan {
+        let windowed = self.windowed.as_ref();
+        let windowed = windowed.filter(|_| self.config.family.windowed(layer));
+        windowed.unwrap_or(&self.full)
+    }
 }
 
 impl Block {
@@ -84,15 +122,21 @@ impl Block {
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
-        let eps = step.config.rms_norm_eps;
-        let y = rms_norm(x.clone(), self.input_norm.val(), eps);
-        let x = x + project(self.attend(y, step, layer, cache), self.o.val());
-        let y = rms_norm(x.clone(), self.post_norm.val(), eps);
-        let y = swiglu(
-            project(y.clone(), self.gate.val()),
-            project(y, self.up.val()),
-        );
-        x + project(y, self.down.val())
+        let y = self.input_norm.forward(x.clone(), step.config);
+        let y = self.o.forward(self.attend(y, step, layer, cache));
+        let x = x + after(self.attention_norm.as_ref(), y, step.config);
+        let y = self.feed_forward(self.feed_forward_norm.forward(x.clone(), step.config), step);
+        x + after(self.output_norm.as_ref(), y, step.config)
+    }
+
+    fn feed_forward(&self, y: Tensor<2>, step: &Step<'_>) -> Tensor<2> {
+        let gelu = step.config.family.gelu();
+        let inner = match &self.gate {
+            Some(gate) if gelu => gelu_tanh(gate.forward(y.clone())) * self.up.forward(y),
+            Some(gate) => swiglu(gate.forward(y.clone()), self.up.forward(y)),
+            None => gelu_tanh(self.up.forward(y)),
+        };
+        self.down.forward(inner)
     }
 
     /// Attention before its output matrix, `[batch · time, heads · head_dim]`.
@@ -103,20 +147,54 @@ impl Block {
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
-        let (b, t, width) = (step.batch, step.time, step.config.head_dim());
-        let (heads, kv) = (
-            step.config.num_attention_heads,
-            step.config.num_key_value_heads,
-        );
-        let q = project(y.clone(), self.q.val()).reshape([b, t, heads, width]);
-        let k = project(y.clone(), self.k.val()).reshape([b, t, kv, width]);
-        let v = project(y, self.v.val()).reshape([b, t, kv, width]);
-        let (q, k) = (rope(q, &step.tables), rope(k, &step.tables));
+        let (b, t, config) = (step.batch, step.time, step.config);
+        let heads = config.num_attention_heads;
+        let [mut q, mut k, v] = self.queries_keys_values(y, step);
+        if let Some(norms) = &self.head_norms {
+            (q, k) = (norms.q.forward(q, config), norms.k.forward(k, config));
+        }
+        if let Some(tables) = &step.tables {
+            (q, k) = (rope(q, tables), rope(k, tables));
+        }
+        if let Some(scalar) = config.query_pre_attn_scalar {
+            // Attention divides by √head_dim.
+            q = q * (config.head_dim() as f64 / scalar).sqrt();
+        }
         let (k, v) = match cache {
             Some(cache) => cache.write(layer, k, v),
             None => (k, v),
         };
-        attention(q, k, v, &step.span).reshape([b * t, heads * width])
+        let span = step.span(layer);
+        let out = match config.attn_logit_softcapping {
+            Some(cap) => softcapped_attention(q, k, v, span, cap),
+            None => attention(q, k, v, span),
+        };
+        out.reshape([b * t, heads * config.head_dim()])
+    }
+
+    /// `[batch, time, heads, head_dim]` and twice `[batch, time, kv_heads, head_dim]`.
+    fn queries_keys_values(&self, y: Tensor<2>, step: &Step<'_>) -> [Tensor<4>; 3] {
+        let config = step.config;
+        let (heads, kv) = (config.num_attention_heads, config.num_key_value_heads);
+        let width = config.head_dim();
+        let by_head = |x: Tensor<2>, heads: usize| x.reshape([step.batch, step.time, heads, width]);
+        if let [q, k, v] = self.qkv.as_slice() {
+            return [(q, heads), (k, kv), (v, kv)]
+                .map(|(matrix, heads)| by_head(matrix.forward(y.clone()), heads));
+        }
+        let all = self.qkv[0].forward(y);
+        let part = |start: usize, heads: usize| {
+            by_head(all.clone().narrow(1, start * width, heads * width), heads)
+        };
+        [part(0, heads), part(heads, kv), part(heads + kv, kv)]
+    }
+}
+
+/// The output of a part, through its norm where it has one.
+fn after(norm: Option<&Norm>, y: Tensor<2>, config: &ModelConfig) -> Tensor<2> {
+    match norm {
+        Some(norm) => norm.forward(y, config),
+        None => y,
     }
 }
 
@@ -138,31 +216,20 @@ impl Transformer {
         device: &Device,
         source: &mut dyn ParameterSource,
     ) -> Result<Self, ModelError> {
-        let embed_tokens = parameter(&embedding_spec(config), device, source)?;
+        let mut values = Values { device, source };
+        let embed_tokens = values.parameter(&embedding_spec(config))?;
+        let embed_positions = values.optional(positions_spec(config).as_ref())?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for layer in 0..config.num_hidden_layers {
-            let specs = BlockSpecs::new(config, layer);
-            layers.push(Block {
-                input_norm: parameter(&specs.input_norm, device, source)?,
-                q: parameter(&specs.q, device, source)?,
-                k: parameter(&specs.k, device, source)?,
-                v: parameter(&specs.v, device, source)?,
-                o: parameter(&specs.o, device, source)?,
-                post_norm: parameter(&specs.post_norm, device, source)?,
-                gate: parameter(&specs.gate, device, source)?,
-                up: parameter(&specs.up, device, source)?,
-                down: parameter(&specs.down, device, source)?,
-            });
+            layers.push(values.block(&BlockSpecs::new(config, layer))?);
         }
-        let norm = parameter(&norm_spec(config), device, source)?;
-        let lm_head = if config.tie_word_embeddings {
-            None
-        } else {
-            Some(parameter(&head_spec(config), device, source)?)
-        };
+        let norm = values.norm(&norm_spec(config))?;
+        let head = (!config.tie_word_embeddings).then(|| head_spec(config));
+        let lm_head = values.optional(head.as_ref())?;
         let (rotary, config) = (Rotary::new(config), config.clone());
         Ok(Self {
             embed_tokens,
+            embed_positions,
             layers,
             norm,
             lm_head,
@@ -182,16 +249,93 @@ impl Transformer {
         self.config.tie_word_embeddings = true;
         self
     }
+
+    /// The embeddings of a batch, `[batch · time, d]`.
+    fn embed(&self, batch: &TokenBatch) -> Tensor<2> {
+        let n = batch.batch_size() * batch.time();
+        let mut x = self.embed_tokens.val().select(0, batch.ids().reshape([n]));
+        if self.config.family.scaled_embeddings() {
+            x = x * (self.config.hidden_size as f64).sqrt();
+        }
+        if let Some(table) = &self.embed_positions {
+            let positions: Vec<i32> = batch.positions().iter().map(|&p| p as i32).collect();
+            let positions = TensorData::new(positions, [n]);
+            let positions = Tensor::<1, Int>::from_data(positions, &batch.device());
+            x = x + table.val().select(0, positions);
+        }
+        x
+    }
 }
 
-/// A parameter of rank `D` with the source's values.
-pub(crate) fn parameter<const D: usize>(
-    spec: &ParameterSpec,
-    device: &Device,
-    source: &mut dyn ParameterSource,
-) -> Result<Param<Tensor<D>>, ModelError> {
-    let data = TensorData::new(source.values(spec)?, spec.shape.clone());
-    Ok(Param::from_tensor(Tensor::from_data(data, device)))
+/// Builds modules from a source of numbers.
+struct Values<'a> {
+    device: &'a Device,
+    source: &'a mut dyn ParameterSource,
+}
+
+impl Values<'_> {
+    fn parameter<const D: usize>(
+        &mut self,
+        spec: &ParameterSpec,
+    ) -> Result<Param<Tensor<D>>, ModelError> {
+        let data = TensorData::new(self.source.values(spec)?, spec.shape.clone());
+        Ok(Param::from_tensor(Tensor::from_data(data, self.device)))
+    }
+
+    fn optional<const D: usize>(
+        &mut self,
+        spec: Option<&ParameterSpec>,
+    ) -> Result<Option<Param<Tensor<D>>>, ModelError> {
+        spec.map(|spec| self.parameter(spec)).transpose()
+    }
+
+    fn linear(&mut self, spec: &LinearSpec) -> Result<Linear, ModelError> {
+        Ok(Linear {
+            weight: self.parameter(&spec.weight)?,
+            bias: self.optional(spec.bias.as_ref())?,
+        })
+    }
+
+    fn norm(&mut self, spec: &NormSpec) -> Result<Norm, ModelError> {
+        Ok(Norm {
+            weight: self.parameter(&spec.weight)?,
+            bias: self.optional(spec.bias.as_ref())?,
+        })
+    }
+
+    fn norm_if(&mut self, spec: Option<&NormSpec>) -> Result<Option<Norm>, ModelError> {
+        spec.map(|spec| self.norm(spec)).transpose()
+    }
+
+    fn head_norms(&mut self, [q, k]: &[NormSpec; 2]) -> Result<HeadNorms, ModelError> {
+        Ok(HeadNorms {
+            q: self.norm(q)?,
+            k: self.norm(k)?,
+        })
+    }
+
+    fn block(&mut self, specs: &BlockSpecs) -> Result<Block, ModelError> {
+        let input_norm = self.norm(&specs.input_norm)?;
+        let qkv = specs.qkv.iter().map(|spec| self.linear(spec));
+        let qkv = qkv.collect::<Result<Vec<Linear>, ModelError>>()?;
+        let head_norms = specs.head_norms.as_ref();
+        Ok(Block {
+            input_norm,
+            qkv,
+            head_norms: head_norms.map(|specs| self.head_norms(specs)).transpose()?,
+            o: self.linear(&specs.o)?,
+            attention_norm: self.norm_if(specs.attention_norm.as_ref())?,
+            feed_forward_norm: self.norm(&specs.feed_forward_norm)?,
+            gate: specs
+                .gate
+                .as_ref()
+                .map(|spec| self.linear(spec))
+                .transpose()?,
+            up: self.linear(&specs.up)?,
+            down: self.linear(&specs.down)?,
+            output_norm: self.norm_if(specs.output_norm.as_ref())?,
+        })
+    }
 }
 
 /// The same module under new parameter ids, so that it shares no gradient or optimiser state
@@ -221,7 +365,7 @@ impl CausalLm for Transformer {
     }
 
     fn device(&self) -> Device {
-        self.norm.val().device()
+        self.norm.weight.val().device()
     }
 
     fn empty_cache(&self, batch: usize, capacity: usize) -> KvCache {
@@ -237,27 +381,17 @@ impl CausalLm for Transformer {
 
     fn hidden(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let (b, t) = (batch.batch_size(), batch.time());
-        let step = Step {
-            batch: b,
-            time: t,
-            config: &self.config,
-            tables: self.rotary.tables(batch.positions(), t, &batch.device()),
-            span: AttentionSpan {
-                first_key: batch.first_key(),
-                past: cache.as_ref().map_or(0, |cache| cache.len()),
-            },
-        };
-        let mut x = self
-            .embed_tokens
-            .val()
-            .select(0, batch.ids().reshape([b * t]));
+        let step = Step::new(self, batch, cache.as_ref().map_or(0, |cache| cache.len()));
+        let mut x = self.embed(batch);
         for (layer, block) in self.layers.iter().enumerate() {
             x = block.forward(x, &step, layer, cache.as_deref_mut());
         }
         if let Some(cache) = cache {
             cache.advance(t);
         }
-        rms_norm(x, self.norm.val(), self.config.rms_norm_eps).reshape([b, t, self.d_model()])
+        self.norm
+            .forward(x, &self.config)
+            .reshape([b, t, self.d_model()])
     }
 
     fn head_weight(&self) -> Tensor<2> {
@@ -267,8 +401,17 @@ impl CausalLm for Transformer {
         }
     }
 
+    fn logit_softcap(&self) -> Option<f64> {
+        self.config.final_logit_softcapping
+    }
+
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let [b, t, d] = hidden.dims();
-        project(hidden.reshape([b * t, d]), self.head_weight()).reshape([b, t, self.vocab_size()])
+        let logits = project(hidden.reshape([b * t, d]), self.head_weight());
+        let logits = match self.logit_softcap() {
+            Some(cap) => softcap(logits, cap),
+            None => logits,
+        };
+        logits.reshape([b, t, self.vocab_size()])
     }
 }

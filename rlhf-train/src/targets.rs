@@ -1,8 +1,7 @@
 //! Which tokens of a batch a loss is taken on, and their log-probs.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rlhf_kernels::{linear_token_logprobs, linear_token_logprobs_entropy};
-use rlhf_model::{CausalLm, TokenBatch};
+use rlhf_model::{CausalLm, TokenBatch, head_logprobs, head_logprobs_entropy};
 
 /// Chosen tokens of a right-padded batch. The log-prob of the token at position t of a row is read
 /// from the hidden state at t − 1:
@@ -65,7 +64,7 @@ impl Targets {
     ) -> Tensor<1> {
         let hidden = self.predictors(model.hidden(batch, None));
         let ids = self.int_tensor(&self.ids, &hidden.device().without_autodiff());
-        linear_token_logprobs(hidden, model.head_weight(), ids, temperature)
+        head_logprobs(model, hidden, ids, temperature)
     }
 
     /// log p of each token and the entropy of the distribution it was drawn from: `[n]` each.
@@ -77,7 +76,7 @@ impl Targets {
     ) -> (Tensor<1>, Tensor<1>) {
         let hidden = self.predictors(model.hidden(batch, None));
         let ids = self.int_tensor(&self.ids, &hidden.device().without_autodiff());
-        linear_token_logprobs_entropy(hidden, model.head_weight(), ids, temperature)
+        head_logprobs_entropy(model, hidden, ids, temperature)
     }
 
     fn int_tensor(&self, values: &[i64], device: &Device) -> Tensor<1, Int> {

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The families that the loader opens.
-const SUPPORTED: [&str; 1] = ["llama"];
+const SUPPORTED: [&str; 6] = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gpt2"];
 
 /// The CPU devices.
 #[allow(deprecated)] // burn-ndarray: the second opinion until it is gone

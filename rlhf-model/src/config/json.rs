@@ -1,7 +1,8 @@
 //! `config.json` as it is found in the wild, and as we write it.
 
-use super::{Llama3Rope, ModelConfig};
-use crate::ModelError;
+use super::rope::RawRope;
+use super::{ModelConfig, RopeScaling};
+use crate::{Family, ModelError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -14,22 +15,9 @@ enum TokenIds {
     Many(Vec<u32>),
 }
 
-/// The rotary settings, under either of their names.
-#[derive(Deserialize)]
-struct Rope {
-    #[serde(alias = "type")]
-    rope_type: Option<String>,
-    rope_theta: Option<f64>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
-    original_max_position_embeddings: Option<usize>,
-}
-
+/// The fields of the families that share Llama's names.
 #[derive(Deserialize)]
 struct Raw {
-    model_type: Option<String>,
-    architectures: Option<Vec<String>>,
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -40,21 +28,29 @@ struct Raw {
     max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f64>,
     rope_theta: Option<f64>,
-    rope_scaling: Option<Rope>,
-    rope_parameters: Option<Rope>,
+    rope_scaling: Option<RawRope>,
+    rope_parameters: Option<RawRope>,
+    sliding_window: Option<usize>,
+    use_sliding_window: Option<bool>,
+    query_pre_attn_scalar: Option<f64>,
+    attn_logit_softcapping: Option<f64>,
+    final_logit_softcapping: Option<f64>,
     tie_word_embeddings: Option<bool>,
     hidden_act: Option<String>,
+    hidden_activation: Option<String>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
-    quantization_config: Option<Value>,
+    #[serde(flatten)]
+    ids: RawIds,
+}
+
+/// The special tokens' ids.
+#[derive(Deserialize)]
+pub(super) struct RawIds {
     bos_token_id: Option<TokenIds>,
     eos_token_id: Option<TokenIds>,
     pad_token_id: Option<TokenIds>,
 }
-
-/// The names of the two kinds of folder that are read and written.
-pub(crate) const CAUSAL_LM: &str = "LlamaForCausalLM";
-pub(crate) const CLASSIFIER: &str = "LlamaForSequenceClassification";
 
 /// The architectures that a `config.json` names, if it is one.
 pub(crate) fn architectures(text: &str) -> Vec<String> {
@@ -68,7 +64,7 @@ pub(crate) fn architectures(text: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn refuse(field: &'static str, found: String, supported: &'static str) -> ModelError {
+pub(super) fn refuse(field: &'static str, found: String, supported: &'static str) -> ModelError {
     ModelError::Unsupported {
         field,
         found,
@@ -76,23 +72,28 @@ fn refuse(field: &'static str, found: String, supported: &'static str) -> ModelE
     }
 }
 
+/// The activations that GELU's tanh form goes under.
+pub(super) const GELU_TANH: [&str; 3] = ["gelu_pytorch_tanh", "gelu_new", "gelu_fast"];
+
 impl Raw {
     /// Names the first thing that this crate does not compute.
-    fn check_supported(&self) -> Result<(), ModelError> {
-        match self.model_type.as_deref() {
-            Some("llama") => {}
-            found => return Err(refuse("model_type", format!("{found:?}"), "\"llama\"")),
-        }
-        let names = self.architectures.as_deref().unwrap_or_default();
-        if let Some(name) = names
-            .iter()
-            .find(|n| ![CAUSAL_LM, CLASSIFIER].contains(&n.as_str()))
-        {
-            let supported = "LlamaForCausalLM, LlamaForSequenceClassification";
-            return Err(refuse("architectures", name.clone(), supported));
-        }
-        if let Some(act) = self.hidden_act.as_deref().filter(|&act| act != "silu") {
-            return Err(refuse("hidden_act", act.to_owned(), "silu"));
+    fn check_supported(&self, family: Family) -> Result<(), ModelError> {
+        // Gemma's files hold both; `hidden_activation` is the one that counts.
+        let act = self
+            .hidden_activation
+            .as_deref()
+            .or(self.hidden_act.as_deref());
+        if let Some(act) = act {
+            if family.gelu() && !GELU_TANH.contains(&act) {
+                return Err(refuse(
+                    "hidden_activation",
+                    act.to_owned(),
+                    "gelu_pytorch_tanh",
+                ));
+            }
+            if !family.gelu() && act != "silu" {
+                return Err(refuse("hidden_act", act.to_owned(), "silu"));
+            }
         }
         if self.attention_bias == Some(true) {
             return Err(refuse("attention_bias", "true".into(), "false"));
@@ -100,47 +101,42 @@ impl Raw {
         if self.mlp_bias == Some(true) {
             return Err(refuse("mlp_bias", "true".into(), "false"));
         }
-        if self.quantization_config.is_some() {
-            return Err(refuse(
-                "quantization_config",
-                "present".into(),
-                "unquantised weights",
-            ));
+        if self.use_sliding_window == Some(true) {
+            return Err(refuse("use_sliding_window", "true".into(), "false"));
         }
         Ok(())
     }
 
-    fn rope(&self) -> Result<(f64, Option<Llama3Rope>), ModelError> {
+    /// Some settings count where the family looks at them; files of the others may hold them too.
+    fn into_config(self, family: Family) -> Result<ModelConfig, ModelError> {
+        self.check_supported(family)?;
+        let gemma = family == Family::Gemma2;
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
-        let theta = rope
-            .and_then(|r| r.rope_theta)
-            .or(self.rope_theta)
-            .unwrap_or(10_000.0);
-        let kind = rope
-            .and_then(|r| r.rope_type.as_deref())
-            .unwrap_or("default");
-        match (kind, rope) {
-            ("llama3", Some(r)) => {
-                let missing = |name| {
-                    ModelError::config("rope_scaling", format!("rope_type llama3 needs {name}"))
-                };
-                let scaling = Llama3Rope {
-                    factor: r.factor.ok_or_else(|| missing("factor"))?,
-                    low_freq_factor: r
-                        .low_freq_factor
-                        .ok_or_else(|| missing("low_freq_factor"))?,
-                    high_freq_factor: r
-                        .high_freq_factor
-                        .ok_or_else(|| missing("high_freq_factor"))?,
-                    original_max_position_embeddings: r
-                        .original_max_position_embeddings
-                        .ok_or_else(|| missing("original_max_position_embeddings"))?,
-                };
-                Ok((theta, Some(scaling)))
-            }
-            ("default", _) => Ok((theta, None)),
-            (other, _) => Err(refuse("rope_scaling", other.to_owned(), "default, llama3")),
-        }
+        let rope_theta = rope.and_then(|rope| rope.rope_theta).or(self.rope_theta);
+        let rope_scaling = rope.map_or(Ok(None), |rope| rope.scaling())?;
+        let (bos_token_id, eos_token_id, pad_token_id) = self.ids.into_ids()?;
+        Ok(ModelConfig {
+            family,
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
+            head_dim: self.head_dim,
+            max_position_embeddings: self.max_position_embeddings.unwrap_or(2048),
+            rms_norm_eps: self.rms_norm_eps.unwrap_or(1e-6),
+            rope_theta: rope_theta.unwrap_or(10_000.0),
+            rope_scaling,
+            sliding_window: self.sliding_window.filter(|_| family.windowed(0)),
+            query_pre_attn_scalar: self.query_pre_attn_scalar.filter(|_| gemma),
+            attn_logit_softcapping: self.attn_logit_softcapping.filter(|_| gemma),
+            final_logit_softcapping: self.final_logit_softcapping.filter(|_| gemma),
+            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(gemma),
+            bos_token_id,
+            eos_token_id,
+            pad_token_id,
+        })
     }
 }
 
@@ -155,35 +151,102 @@ fn one_id(field: &'static str, ids: Option<TokenIds>) -> Result<Option<u32>, Mod
     }
 }
 
-impl TryFrom<Raw> for ModelConfig {
-    type Error = ModelError;
-
-    fn try_from(raw: Raw) -> Result<Self, ModelError> {
-        raw.check_supported()?;
-        let (rope_theta, rope_scaling) = raw.rope()?;
-        let eos_token_id = match raw.eos_token_id {
+impl RawIds {
+    /// Of the start, of all ends and of padding.
+    #[expect(clippy::type_complexity, reason = "three fields of the configuration")]
+    pub(super) fn into_ids(self) -> Result<(Option<u32>, Vec<u32>, Option<u32>), ModelError> {
+        let ends = match self.eos_token_id {
             Some(TokenIds::Many(ids)) => ids,
             one => one_id("eos_token_id", one)?.into_iter().collect(),
         };
-        let config = Self {
-            vocab_size: raw.vocab_size,
-            hidden_size: raw.hidden_size,
-            intermediate_size: raw.intermediate_size,
-            num_hidden_layers: raw.num_hidden_layers,
-            num_attention_heads: raw.num_attention_heads,
-            num_key_value_heads: raw.num_key_value_heads.unwrap_or(raw.num_attention_heads),
-            head_dim: raw.head_dim,
-            max_position_embeddings: raw.max_position_embeddings.unwrap_or(2048),
-            rms_norm_eps: raw.rms_norm_eps.unwrap_or(1e-6),
-            rope_theta,
-            rope_scaling,
-            tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(false),
-            bos_token_id: one_id("bos_token_id", raw.bos_token_id)?,
-            eos_token_id,
-            pad_token_id: one_id("pad_token_id", raw.pad_token_id)?,
+        let start = one_id("bos_token_id", self.bos_token_id)?;
+        Ok((start, ends, one_id("pad_token_id", self.pad_token_id)?))
+    }
+}
+
+/// The family of a `config.json`. It comes first: another family's file may lack our fields
+/// altogether.
+fn family_of(value: &Value) -> Result<Family, ModelError> {
+    let kind = value.get("model_type").and_then(Value::as_str);
+    let family = kind.and_then(Family::of_model_type).ok_or_else(|| {
+        let found = kind.map_or_else(|| "missing".to_owned(), |k| format!("\"{k}\""));
+        refuse(
+            "model_type",
+            found,
+            "llama, mistral, qwen2, qwen3, gemma2, gpt2",
+        )
+    })?;
+    if value
+        .get("quantization_config")
+        .is_some_and(|v| !v.is_null())
+    {
+        let supported = "unquantised weights";
+        return Err(refuse("quantization_config", "present".into(), supported));
+    }
+    let names = value.get("architectures").and_then(Value::as_array);
+    let names = names.into_iter().flatten().filter_map(Value::as_str);
+    let known = [family.causal_lm(), family.classifier()];
+    match names.into_iter().find(|name| !known.contains(name)) {
+        None => Ok(family),
+        Some(name) => {
+            let supported = "the family's language model and its sequence classifier";
+            Err(refuse("architectures", name.to_owned(), supported))
+        }
+    }
+}
+
+/// Windows that differ from block to block are given by `layer_types` in newer files; the family's
+/// own pattern is the only one that is computed.
+fn check_layer_types(value: &Value, config: &ModelConfig) -> Result<(), ModelError> {
+    let Some(types) = value.get("layer_types").and_then(Value::as_array) else {
+        return Ok(());
+    };
+    for (layer, kind) in types.iter().enumerate() {
+        let windowed = config.sliding_window.is_some() && config.family.windowed(layer);
+        let wanted = if windowed {
+            "sliding_attention"
+        } else {
+            "full_attention"
         };
-        config.validate()?;
-        Ok(config)
+        if kind != wanted {
+            let found = format!("{kind} in block {layer}");
+            return Err(refuse("layer_types", found, "the family's own pattern"));
+        }
+    }
+    Ok(())
+}
+
+fn config_of(value: &Value) -> Result<ModelConfig, ConfigFault> {
+    let family = family_of(value)?;
+    let mut config = if family == Family::Gpt2 {
+        super::gpt2::Raw::deserialize(value)?.into_config()?
+    } else {
+        Raw::deserialize(value)?.into_config(family)?
+    };
+    // Published files of Mistral 7B v0.1 state their window; a file that doesn't means 4,096.
+    if family.windowed(0) && value.get("sliding_window").is_none() {
+        config.sliding_window = Some(4096);
+    }
+    check_layer_types(value, &config)?;
+    config.validate()?;
+    Ok(config)
+}
+
+/// Why a `config.json` can't be used.
+enum ConfigFault {
+    Model(ModelError),
+    Json(serde_json::Error),
+}
+
+impl From<ModelError> for ConfigFault {
+    fn from(e: ModelError) -> Self {
+        Self::Model(e)
+    }
+}
+
+impl From<serde_json::Error> for ConfigFault {
+    fn from(e: serde_json::Error) -> Self {
+        Self::Json(e)
     }
 }
 
@@ -204,25 +267,51 @@ impl ModelConfig {
             path: path.to_owned(),
             reason: e.to_string(),
         };
-        // The model type first: another family's file may lack our fields altogether.
         let value: Value = serde_json::from_str(text).map_err(bad)?;
-        let kind = value.get("model_type").and_then(Value::as_str);
-        if kind != Some("llama") {
-            let found = kind.map_or_else(|| "missing".to_owned(), |k| format!("\"{k}\""));
-            return Err(refuse("model_type", found, "\"llama\""));
-        }
-        let raw: Raw = serde_json::from_str(text).map_err(bad)?;
-        raw.try_into()
+        config_of(&value).map_err(|fault| match fault {
+            ConfigFault::Model(e) => e,
+            ConfigFault::Json(e) => bad(e),
+        })
     }
 
     /// The fields of `config.json`, for a language model or for a scalar head.
     pub(crate) fn to_json(&self, architecture: &str) -> Map<String, Value> {
         let mut map = Map::new();
+        map.insert("architectures".to_owned(), json!([architecture]));
+        map.insert("model_type".to_owned(), json!(self.family.model_type()));
+        if self.family == Family::Gpt2 {
+            self.gpt2_fields(&mut map);
+        } else {
+            self.llama_fields(&mut map);
+        }
         let mut put = |key: &str, value: Value| {
             map.insert(key.to_owned(), value);
         };
-        put("architectures", json!([architecture]));
-        put("model_type", json!("llama"));
+        put("tie_word_embeddings", json!(self.tie_word_embeddings));
+        put("torch_dtype", json!("float32"));
+        if architecture == self.family.classifier() {
+            put("num_labels", json!(1));
+            put("id2label", json!({"0": "LABEL_0"}));
+            put("label2id", json!({"LABEL_0": 0}));
+        }
+        for (key, value) in self.token_id_json() {
+            put(key, value);
+        }
+        map
+    }
+
+    fn llama_fields(&self, map: &mut Map<String, Value>) {
+        let mut put = |key: &str, value: Value| {
+            map.insert(key.to_owned(), value);
+        };
+        let (family, act) = (
+            self.family,
+            if self.family.gelu() {
+                GELU_TANH[0]
+            } else {
+                "silu"
+            },
+        );
         put("vocab_size", json!(self.vocab_size));
         put("hidden_size", json!(self.hidden_size));
         put("intermediate_size", json!(self.intermediate_size));
@@ -234,26 +323,32 @@ impl ModelConfig {
             "max_position_embeddings",
             json!(self.max_position_embeddings),
         );
-        put("hidden_act", json!("silu"));
+        put("hidden_act", json!(act));
         put("rms_norm_eps", json!(self.rms_norm_eps));
         put("rope_theta", json!(self.rope_theta));
-        put(
-            "rope_scaling",
-            self.rope_scaling.map_or(Value::Null, rope_json),
-        );
-        put("attention_bias", json!(false));
-        put("mlp_bias", json!(false));
-        put("tie_word_embeddings", json!(self.tie_word_embeddings));
-        put("torch_dtype", json!("float32"));
-        if architecture == CLASSIFIER {
-            put("num_labels", json!(1));
-            put("id2label", json!({"0": "LABEL_0"}));
-            put("label2id", json!({"LABEL_0": 0}));
+        let scaling = self.rope_scaling.map_or(Value::Null, RopeScaling::to_json);
+        put("rope_scaling", scaling);
+        if family.windowed(0) {
+            put("sliding_window", json!(self.sliding_window));
         }
-        for (key, value) in self.token_id_json() {
-            put(key, value);
+        if family == Family::Gemma2 {
+            put("hidden_activation", json!(act));
+            let scalar = self
+                .query_pre_attn_scalar
+                .unwrap_or_else(|| self.head_dim() as f64);
+            put("query_pre_attn_scalar", json!(scalar));
+            put("attn_logit_softcapping", json!(self.attn_logit_softcapping));
+            put(
+                "final_logit_softcapping",
+                json!(self.final_logit_softcapping),
+            );
         }
-        map
+        if !family.qkv_bias() {
+            put("attention_bias", json!(false));
+        }
+        if family == Family::Llama {
+            put("mlp_bias", json!(false));
+        }
     }
 
     /// The special ids as `config.json` and `generation_config.json` hold them.
@@ -271,27 +366,19 @@ impl ModelConfig {
     }
 }
 
-fn rope_json(rope: Llama3Rope) -> Value {
-    json!({
-        "rope_type": "llama3",
-        "factor": rope.factor,
-        "low_freq_factor": rope.low_freq_factor,
-        "high_freq_factor": rope.high_freq_factor,
-        "original_max_position_embeddings": rope.original_max_position_embeddings,
-    })
-}
-
 impl Serialize for ModelConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_json(CAUSAL_LM).serialize(serializer)
+        self.to_json(self.family.causal_lm()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for ModelConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Raw::deserialize(deserializer)?
-            .try_into()
-            .map_err(D::Error::custom)
+        let value = Value::deserialize(deserializer)?;
+        config_of(&value).map_err(|fault| match fault {
+            ConfigFault::Model(e) => D::Error::custom(e),
+            ConfigFault::Json(e) => D::Error::custom(e),
+        })
     }
 }
 

@@ -3,10 +3,11 @@
 use super::{Completion, Generator, Request, finish_of};
 use crate::batch::outside;
 use crate::cores::{cores, each_part, rows_at_once};
+use crate::layers::project;
 use crate::sample::{Pick, pick};
-use crate::transformer::project;
 use crate::{CausalLm, KvCache, ModelError, SamplingConfig, TokenBatch, Transformer};
 use burn::tensor::{Device, Tensor};
+use rlhf_kernels::softcap;
 use rlhf_random::Rng;
 
 /// Continues prompts with a model, `batch_size` rows at a time. Rows of similar length share a
@@ -202,9 +203,12 @@ impl<M: CausalLm> Engine<'_, M> {
         answers: &mut [Option<Completion>],
     ) -> Result<(), ModelError> {
         let vocab = self.model.vocab_size();
-        let data = project(hidden, self.head.clone())
-            .into_data()
-            .convert::<f32>();
+        let logits = project(hidden, self.head.clone());
+        let logits = match self.model.logit_softcap() {
+            Some(cap) => softcap(logits, cap),
+            None => logits,
+        };
+        let data = logits.into_data().convert::<f32>();
         let logits = data.as_slice::<f32>().map_err(|e| {
             let reason = format!("logits could not be read: {e:?}");
             ModelError::Generator { reason }

@@ -48,8 +48,21 @@ impl WeightFiles {
                 }
             }
         }
-        Ok(all)
+        Ok(with_prefix(all))
     }
+}
+
+/// GPT-2's published files were written from the trunk alone, without `transformer.` before every
+/// name.
+fn with_prefix(tensors: BTreeMap<String, TensorView<'_>>) -> BTreeMap<String, TensorView<'_>> {
+    if !tensors.contains_key("wte.weight") {
+        return tensors;
+    }
+    let named = |(name, view): (String, _)| match name.as_str() {
+        "lm_head.weight" | "score.weight" => (name, view),
+        _ => (format!("transformer.{name}"), view),
+    };
+    tensors.into_iter().map(named).collect()
 }
 
 fn listed_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
@@ -100,8 +113,11 @@ pub(super) fn check(
         }
     }
     let known = |name: &str| {
-        // A tied head is written by some programs, and old checkpoints hold rotary buffers.
-        wanted.contains(name) || name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq")
+        // A tied head is written by some programs; old checkpoints hold rotary buffers, GPT-2's the
+        // causal mask.
+        let buffers = ["rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"];
+        let buffer = buffers.iter().any(|buffer| name.ends_with(buffer));
+        wanted.contains(name) || name == "lm_head.weight" || buffer
     };
     let unknown = tensors.keys().filter(|name| !known(name));
     problems.extend(unknown.map(|name| format!("`{name}` is unknown")));
@@ -132,7 +148,7 @@ impl ParameterSource for Stored<'_> {
         };
         let values = floats(view);
         match spec.file_shape().as_slice() {
-            [rows, columns] if spec.transposed() => Ok(transpose(&values, *rows, *columns)),
+            [rows, columns] if spec.transposed => Ok(transpose(&values, *rows, *columns)),
             _ => Ok(values),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::file::{Stored, WeightFiles, check, encode, write_file};
 use super::{NamedParameters, NamedTensor, named_parameters};
-use crate::config::{CAUSAL_LM, CLASSIFIER, GenerationJson, architectures};
+use crate::config::{GenerationJson, architectures};
 use crate::parameters::{ParameterSource, score_spec, transformer_specs};
 use crate::{ModelConfig, ModelError, ScoreModel, Transformer};
 use burn::tensor::Device;
@@ -17,7 +17,7 @@ use std::path::Path;
 /// [`ModelError`] names the file and what is wrong with it; all missing, unknown and misshaped
 /// tensors are listed at once.
 pub fn load_model(dir: &Path, device: &Device) -> Result<(Transformer, ModelConfig), ModelError> {
-    let config = read_config(dir, CAUSAL_LM)?;
+    let config = read_config(dir, Head::Language)?;
     let files = WeightFiles::read(dir)?;
     let tensors = files.tensors()?;
     check(dir, &transformer_specs(&config), &tensors)?;
@@ -33,7 +33,7 @@ pub fn load_model(dir: &Path, device: &Device) -> Result<(Transformer, ModelConf
 pub fn load_score_model(dir: &Path, device: &Device) -> Result<ScoreModel, ModelError> {
     let config = ModelConfig {
         tie_word_embeddings: true,
-        ..read_config(dir, CLASSIFIER)?
+        ..read_config(dir, Head::Score)?
     };
     let files = WeightFiles::read(dir)?;
     let tensors = files.tensors()?;
@@ -57,10 +57,15 @@ pub fn save_model(dir: &Path, model: &Transformer, config: &ModelConfig) -> Resu
         let reason = format!("is {}, the model is not", config.tie_word_embeddings);
         return Err(ModelError::config("tie_word_embeddings", reason));
     }
-    save(dir, model, config.to_json(CAUSAL_LM), config)
+    save(
+        dir,
+        model,
+        config.to_json(config.family.causal_lm()),
+        config,
+    )
 }
 
-/// Writes a reward model's folder, a `LlamaForSequenceClassification` with one label.
+/// Writes a reward model's folder, its family's sequence classifier with one label.
 ///
 /// # Errors
 /// As [`save_model`].
@@ -69,7 +74,12 @@ pub fn save_score_model(
     model: &ScoreModel,
     config: &ModelConfig,
 ) -> Result<(), ModelError> {
-    save(dir, model, config.to_json(CLASSIFIER), config)
+    save(
+        dir,
+        model,
+        config.to_json(config.family.classifier()),
+        config,
+    )
 }
 
 fn save<M: NamedParameters>(
@@ -100,19 +110,31 @@ fn write_json(path: &Path, map: Map<String, Value>) -> Result<(), ModelError> {
     write_file(path, format!("{text}\n").as_bytes())
 }
 
-/// The checked configuration of a folder that should hold this architecture, with the end tokens
-/// of its generation settings.
-fn read_config(dir: &Path, architecture: &str) -> Result<ModelConfig, ModelError> {
+/// What stands on the trunk.
+#[derive(Clone, Copy, PartialEq)]
+enum Head {
+    Language,
+    Score,
+}
+
+/// The checked configuration of a folder that should hold a model with this head, with the end
+/// tokens of its generation settings.
+fn read_config(dir: &Path, head: Head) -> Result<ModelConfig, ModelError> {
     let path = dir.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
     let mut config = ModelConfig::read(&path, &text).map_err(|e| e.in_file(&path))?;
     let names = architectures(&text);
+    let (architecture, supported) = match head {
+        Head::Language => (
+            config.family.causal_lm(),
+            "a language model here (this folder holds a reward model)",
+        ),
+        Head::Score => (
+            config.family.classifier(),
+            "a sequence classifier here (this folder holds a language model)",
+        ),
+    };
     if let Some(name) = names.iter().find(|name| *name != architecture) {
-        let supported = if architecture == CAUSAL_LM {
-            "LlamaForCausalLM here (this folder holds a reward model)"
-        } else {
-            "LlamaForSequenceClassification here (this folder holds a language model)"
-        };
         let (field, found) = ("architectures", name.clone());
         return Err(ModelError::Unsupported {
             field,

@@ -1,9 +1,10 @@
 //! Parameters by their Hugging Face names, in one fixed order.
 
 use crate::parameters::{
-    BlockSpecs, ParameterSpec, embedding_spec, head_spec, norm_spec, score_spec, transpose,
+    BlockSpecs, LinearSpec, NormSpec, ParameterSpec, embedding_spec, head_spec, norm_spec,
+    positions_spec, score_spec, transpose,
 };
-use crate::{ModelError, ScoreModel, Transformer};
+use crate::{Block, Linear, ModelError, Norm, ScoreModel, Transformer};
 use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -53,30 +54,62 @@ pub trait NamedVisitor {
 }
 
 fn matrix(visit: &mut dyn NamedVisitor, spec: &ParameterSpec, param: &Param<Tensor<2>>) {
-    visit.matrix(&spec.name, spec.transposed(), param);
+    visit.matrix(&spec.name, spec.transposed, param);
 }
 
 fn vector(visit: &mut dyn NamedVisitor, spec: &ParameterSpec, param: &Param<Tensor<1>>) {
     visit.vector(&spec.name, &spec.file_shape(), param);
 }
 
+fn linear(visit: &mut dyn NamedVisitor, spec: &LinearSpec, module: &Linear) {
+    matrix(visit, &spec.weight, &module.weight);
+    if let (Some(spec), Some(bias)) = (&spec.bias, &module.bias) {
+        vector(visit, spec, bias);
+    }
+}
+
+fn norm(visit: &mut dyn NamedVisitor, spec: &NormSpec, module: &Norm) {
+    vector(visit, &spec.weight, &module.weight);
+    if let (Some(spec), Some(bias)) = (&spec.bias, &module.bias) {
+        vector(visit, spec, bias);
+    }
+}
+
+fn block(visit: &mut dyn NamedVisitor, specs: &BlockSpecs, block: &Block) {
+    norm(visit, &specs.input_norm, &block.input_norm);
+    for (spec, module) in specs.qkv.iter().zip(&block.qkv) {
+        linear(visit, spec, module);
+    }
+    if let (Some([q, k]), Some(norms)) = (&specs.head_norms, &block.head_norms) {
+        norm(visit, q, &norms.q);
+        norm(visit, k, &norms.k);
+    }
+    linear(visit, &specs.o, &block.o);
+    if let (Some(spec), Some(module)) = (&specs.attention_norm, &block.attention_norm) {
+        norm(visit, spec, module);
+    }
+    norm(visit, &specs.feed_forward_norm, &block.feed_forward_norm);
+    if let (Some(spec), Some(module)) = (&specs.gate, &block.gate) {
+        linear(visit, spec, module);
+    }
+    linear(visit, &specs.up, &block.up);
+    linear(visit, &specs.down, &block.down);
+    if let (Some(spec), Some(module)) = (&specs.output_norm, &block.output_norm) {
+        norm(visit, spec, module);
+    }
+}
+
 impl NamedParameters for Transformer {
     fn visit_named(&self, visit: &mut dyn NamedVisitor) {
         let config = self.config();
         matrix(visit, &embedding_spec(config), &self.embed_tokens);
-        for (i, block) in self.layers.iter().enumerate() {
-            let specs = BlockSpecs::new(config, i);
-            vector(visit, &specs.input_norm, &block.input_norm);
-            matrix(visit, &specs.q, &block.q);
-            matrix(visit, &specs.k, &block.k);
-            matrix(visit, &specs.v, &block.v);
-            matrix(visit, &specs.o, &block.o);
-            vector(visit, &specs.post_norm, &block.post_norm);
-            matrix(visit, &specs.gate, &block.gate);
-            matrix(visit, &specs.up, &block.up);
-            matrix(visit, &specs.down, &block.down);
+        if let (Some(spec), Some(table)) = (positions_spec(config), &self.embed_positions) {
+            matrix(visit, &spec, table);
         }
-        vector(visit, &norm_spec(config), &self.norm);
+        for (i, layer) in self.layers.iter().enumerate() {
+            block(visit, &BlockSpecs::new(config, i), layer);
+        }
+        norm(visit, &norm_spec(config), &self.norm);
         if let Some(head) = &self.lm_head {
             matrix(visit, &head_spec(config), head);
         }

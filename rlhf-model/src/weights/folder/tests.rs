@@ -113,7 +113,12 @@ fn the_file_holds_the_layout_and_metadata_of_hugging_face() {
         .iter()
         .map(|&b| f32::from_le_bytes(b))
         .collect();
-    let ours: Vec<f32> = model.layers[0].q.val().into_data().iter::<f32>().collect();
+    let ours: Vec<f32> = model.layers[0].qkv[0]
+        .weight
+        .val()
+        .into_data()
+        .iter::<f32>()
+        .collect();
     assert_eq!(q[1], ours[16], "out 0, in 1");
 }
 
@@ -251,8 +256,14 @@ fn damaged_folders_are_errors_that_name_the_file() {
         load_model(dir.path(), &device).unwrap().1.eos_token_id,
         [1, 3, 7]
     );
+    std::fs::write(
+        dir.path().join("config.json"),
+        "{\"model_type\": \"mamba\"}",
+    )
+    .unwrap();
+    fails("mamba");
     std::fs::write(dir.path().join("config.json"), "{\"model_type\": \"gpt2\"}").unwrap();
-    fails("gpt2");
+    fails("missing field `vocab_size`");
 }
 
 #[test]
@@ -300,7 +311,10 @@ fn a_score_model_round_trips_and_the_two_kinds_are_not_mixed_up() {
     };
     let policy = Transformer::init(&config, 5, &device).unwrap();
     let model = ScoreModel::from_backbone(policy.clone(), 9);
-    assert_ne!(model.backbone.norm.id, policy.norm.id, "fresh ids");
+    assert_ne!(
+        model.backbone.norm.weight.id, policy.norm.weight.id,
+        "fresh ids"
+    );
     let dir = tempfile::tempdir().unwrap();
     save_score_model(dir.path(), &model, &config).unwrap();
     let back = load_score_model(dir.path(), &device).unwrap();
@@ -331,8 +345,8 @@ fn weights_that_are_no_numbers_are_not_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut model = Transformer::init(&config(), 1, &Device::flex()).unwrap();
     save_model(dir.path(), &model, &config()).unwrap();
-    let norm = model.norm.val();
-    model.norm = burn::module::Param::from_tensor(norm * f32::NAN);
+    let norm = model.norm.weight.val();
+    model.norm.weight = burn::module::Param::from_tensor(norm * f32::NAN);
     let error = save_model(dir.path(), &model, &config()).unwrap_err();
     assert!(error.to_string().contains("model.norm.weight"), "{error}");
     let (kept, _) = load_model(dir.path(), &Device::flex()).unwrap();
