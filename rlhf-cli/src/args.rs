@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Collect(CollectArgs),
     /// Trains a reward model on preference rows.
     Reward(RewardArgs),
+    /// Trains a model on preference rows, without a reward model.
+    Dpo(DpoArgs),
     /// Optimises a model against a reward model.
     Ppo(PpoArgs),
     /// Measures a model.
@@ -225,6 +227,26 @@ pub(crate) struct RewardArgs {
     #[command(flatten)]
     pub(crate) bad_rows: BadRowArgs,
     /// The folder of the model whose trunk is trained, usually the fine-tuned one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Files of preference rows
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) data: Vec<PathBuf>,
+}
+
+/// `rlhf dpo`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DpoArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// What happens to bad rows.
+    #[command(flatten)]
+    pub(crate) bad_rows: BadRowArgs,
+    /// The folder of the model to start from, usually the fine-tuned one; it stays the reference
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
     /// Files of preference rows

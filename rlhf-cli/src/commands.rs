@@ -5,6 +5,7 @@ pub(crate) mod chat;
 pub(crate) mod collect;
 pub(crate) mod config;
 pub(crate) mod data;
+pub(crate) mod dpo;
 pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod ppo;

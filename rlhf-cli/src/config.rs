@@ -14,13 +14,13 @@ use rlhf_model::ModelConfig;
 use rlhf_ppo::PpoConfig;
 use rlhf_reward::RewardConfig;
 use rlhf_reward::collect::CollectConfig;
-use rlhf_train::{PretrainConfig, SftConfig};
+use rlhf_train::{DpoConfig, PretrainConfig, SftConfig};
 use rlhf_world::WorldConfig;
 use serde::{Deserialize, Serialize};
 
 /// The sections that `config show` takes one at a time; `run` is all of them.
-pub(crate) const SECTIONS: [&str; 8] = [
-    "pretrain", "sft", "collect", "reward", "ppo", "eval", "model", "world",
+pub(crate) const SECTIONS: [&str; 9] = [
+    "pretrain", "sft", "collect", "reward", "dpo", "ppo", "eval", "model", "world",
 ];
 
 /// All settings.
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) collect: CollectConfig,
     /// The reward model.
     pub(crate) reward: RewardConfig,
+    /// DPO.
+    pub(crate) dpo: DpoConfig,
     /// PPO.
     pub(crate) ppo: PpoConfig,
     /// Evaluation.
@@ -63,6 +65,7 @@ impl Default for Config {
             sft: SftConfig::default(),
             collect: CollectConfig::default(),
             reward: RewardConfig::default(),
+            dpo: DpoConfig::default(),
             ppo: PpoConfig::default(),
             eval: EvalSection::default(),
         }
@@ -194,6 +197,7 @@ impl Config {
             self.pretrain.validate(),
             self.sft.validate(),
             self.reward.validate(),
+            self.dpo.validate(),
             self.ppo.validate(),
         ];
         let stages = stages

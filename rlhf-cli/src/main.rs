@@ -50,6 +50,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Some(Command::Sft(args)) => commands::sft::sft(args),
         Some(Command::Collect(args)) => commands::collect::collect(args),
         Some(Command::Reward(args)) => commands::reward::reward(args),
+        Some(Command::Dpo(args)) => commands::dpo::dpo(args),
         Some(Command::Ppo(args)) => commands::ppo::ppo(args),
         Some(Command::Eval(args)) => commands::eval::eval(args),
         Some(Command::Table(args)) => commands::table::table(args),

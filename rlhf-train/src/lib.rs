@@ -1,12 +1,13 @@
 //! Training a language model: the optimiser step, schedules, checkpoints, metrics, and the offline
 //! recipes.
 //!
-//! A stage is one recipe that reads from top to bottom: [`pretrain()`] and [`sft()`] here, the reward
+//! A stage is one recipe that reads from top to bottom: [`pretrain()`], [`sft()`] and [`dpo()`] here, the reward
 //! model's and PPO's in their own crates. There is no trainer to inherit from and no callback; a
 //! recipe takes rows, a model and a [`RunContext`], and gives the model back.
 
 pub mod checkpoint;
 mod context;
+pub mod dpo;
 mod error;
 pub mod gradients;
 pub mod metrics;
@@ -19,6 +20,7 @@ pub mod supervised;
 pub mod targets;
 
 pub use context::{Outcome, Progress, RunContext};
+pub use dpo::{DpoConfig, PreferencePair, dpo};
 pub use error::TrainError;
 pub use metrics::{MetricSink, Metrics};
 pub use optim::{AdamW, AdamWConfig};

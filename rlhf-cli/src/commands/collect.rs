@@ -88,6 +88,13 @@ fn collect_rows(
     let policy = load_policy(model, &session.device)?;
     let mut prompts = load_prompts(files, OnBadRow::Fail)?.rows;
     prompts.truncate(config.collect.prompts);
+    if prompts.len() < config.collect.prompts {
+        session.note(&format!(
+            "collect: the files hold {} prompts, fewer than the {} of collect.prompts",
+            prompts.len(),
+            config.collect.prompts
+        ));
+    }
     let generator = LocalGenerator::new(&policy.model, config.collect.batch_size);
     let (mut sink, total) = (session.progress(), prompts.len() as u64);
     let mut progress = |done: usize| sink.advance("collect", done as u64, total);

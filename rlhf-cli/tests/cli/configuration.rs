@@ -8,7 +8,7 @@ fn what_config_show_prints_is_toml_that_config_check_accepts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("shown.toml");
     let stages = [
-        "run", "pretrain", "sft", "collect", "reward", "ppo", "eval", "model", "world",
+        "run", "pretrain", "sft", "collect", "reward", "dpo", "ppo", "eval", "model", "world",
     ];
     for stage in stages {
         let shown = rlhf(&["config", "show", stage, "--preset", "quick"]).succeeded();
@@ -21,7 +21,7 @@ fn what_config_show_prints_is_toml_that_config_check_accepts() {
         if stage != "run" {
             assert!(table[stage].is_table(), "{stage}");
         }
-        if ["pretrain", "sft", "reward", "ppo"].contains(&stage) {
+        if ["pretrain", "sft", "reward", "dpo", "ppo"].contains(&stage) {
             assert!(table[stage]["steps"].is_integer(), "{stage}.steps");
             assert!(
                 table[stage]["warmup_steps"].is_integer(),

@@ -19,8 +19,8 @@ fn help_lists_the_commands_and_every_command_has_help() {
     let help = rlhf(&["--help"]);
     assert_eq!(help.code, 0);
     let commands = [
-        "run", "pretrain", "sft", "collect", "reward", "ppo", "eval", "generate", "score", "chat",
-        "data", "config", "bench", "table",
+        "run", "pretrain", "sft", "collect", "reward", "dpo", "ppo", "eval", "generate", "score",
+        "chat", "data", "config", "bench", "table",
     ];
     for command in commands {
         assert!(

@@ -82,6 +82,7 @@ fn a_run_leaves_its_folder_and_gives_the_same_bytes_at_any_number_of_threads() {
     }
     the_table_is_printed_again_and_pooled(&one, &two, &last);
     a_reward_model_is_measured_and_chosen_by(&one);
+    preferences_train_a_model_directly(&one, &dir.path().join("dpo"));
     for (stage, steps) in steps(&one) {
         let all: Vec<u64> = (1..=steps.len() as u64).collect();
         assert_eq!(steps, all, "{stage}");
@@ -111,6 +112,41 @@ fn the_table_is_printed_again_and_pooled(one: &Path, two: &Path, result: &Value)
     let nothing = rlhf(&["table", &folder(&one.join("world"))]);
     assert_eq!(nothing.code, 2, "{}", nothing.stderr);
     assert!(nothing.stderr.contains("observations.jsonl"));
+}
+
+/// `rlhf dpo` on the run's preferences starts at ln 2 and leaves a model that can be measured.
+fn preferences_train_a_model_directly(run: &Path, out: &Path) {
+    let (model, data) = (run.join("sft/model"), run.join("collect/preferences.jsonl"));
+    let [model, data, folder] = [&model, &data, out].map(|path| path.to_str().unwrap());
+    rlhf(&args_of(folder, model, data)).succeeded();
+    let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    let apart = first["loss"].as_f64().unwrap() - std::f64::consts::LN_2;
+    assert!(apart.abs() < 1e-6, "{apart}");
+    assert!(first["accuracy"].is_number() && first["margin"].is_number());
+    assert_eq!(steps(out)["dpo"], [1, 2, 3, 4]);
+    let trained = out.join("model");
+    let args = [
+        "eval",
+        "world",
+        "--preset",
+        "quick",
+        "--model",
+        trained.to_str().unwrap(),
+    ];
+    rlhf(&args).succeeded();
+    let card = fs::read_to_string(trained.join("README.md")).unwrap();
+    assert!(card.contains("dpo"), "{card}");
+    let zero = [&args_of(folder, model, data)[..], &["--set", "dpo.beta=0"]].concat();
+    let refused = rlhf(&zero);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("dpo.beta"), "{}", refused.stderr);
+}
+
+fn args_of<'a>(folder: &'a str, model: &'a str, data: &'a str) -> [&'a str; 9] {
+    [
+        "dpo", "--preset", "quick", "--model", model, "--data", data, "--out", folder,
+    ]
 }
 
 /// `rlhf eval world --reward DIR` adds the reward model's figures, `--best-of` chooses by it.

@@ -130,7 +130,7 @@ fn a_loss_that_is_no_number_stops_the_run() {
         warmup_steps: 3,
         schedule: Schedule::Constant,
         checkpoint_every: 0,
-        evaluate_every: 0,
+        evaluate_every: 100,
         ..config()
     };
     go(&config, dir.path(), 1).0.unwrap();

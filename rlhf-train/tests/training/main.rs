@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod adamw;
+mod dpo;
 mod gradients;
 mod pretraining;
 mod sft;

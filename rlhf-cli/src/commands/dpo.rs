@@ -1,0 +1,75 @@
+//! `rlhf dpo`.
+
+use crate::args::DpoArgs;
+use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
+use crate::error::CliError;
+use crate::folder::RunFolder;
+use crate::model_folder::{load_policy, save_policy};
+use crate::session::Session;
+use rlhf_data::{Comparison, OnBadRow, group_comparisons, load_preferences};
+use rlhf_train::Outcome;
+use rlhf_train::dpo::encode_pairs;
+use std::path::{Path, PathBuf};
+
+/// Trains a model on preference rows, without a reward model.
+///
+/// # Errors
+/// If the rows or the model can't be used, or training fails.
+pub(crate) fn dpo(args: &DpoArgs) -> Result<(), CliError> {
+    let session = Session::new(&args.common)?;
+    let place = (args.folder.dir("dpo"), args.folder.fresh);
+    run_alone(&session, (&place.0, place.1), "dpo", |folder| {
+        let on_bad_row = args.bad_rows.on_bad_row.into();
+        stage(&session, folder, &args.model, &args.data, on_bad_row)
+    })
+}
+
+/// The stage: a model folder and files of preference rows in, `model/` out.
+///
+/// # Errors
+/// As [`dpo`].
+fn stage(
+    session: &Session,
+    folder: &mut RunFolder,
+    base: &Path,
+    data: &[PathBuf],
+    on_bad_row: OnBadRow,
+) -> Result<(), CliError> {
+    let out = folder.model_dir("dpo");
+    let stage = Stage {
+        name: "dpo",
+        sections: &[],
+        inputs: data.iter().map(PathBuf::as_path).chain([base]).collect(),
+        base_model: Some(base),
+        reward_model: None,
+    };
+    run_stage(session, folder, &stage, |context, card| {
+        let policy = load_policy(base, &session.device)?;
+        let loaded = load_preferences(data, on_bad_row)?;
+        let mut comparisons = group_comparisons(loaded.rows);
+        let settings = &session.config.dpo;
+        let all = comparisons.len();
+        if on_bad_row == OnBadRow::Skip {
+            // An answer that does not fit is a bad row; it is never cut.
+            let fits = |c: &Comparison| {
+                let alone = std::slice::from_ref(c);
+                encode_pairs(&policy.tokenizer, alone, settings.max_length).is_ok()
+            };
+            comparisons.retain(fits);
+        }
+        note_skipped(session, "dpo", loaded.skipped + all - comparisons.len());
+        let pairs = encode_pairs(&policy.tokenizer, &comparisons, settings.max_length)?;
+        Ok(
+            match rlhf_train::dpo(settings, &pairs, policy.model, context)? {
+                Outcome::Interrupted { step } => Outcome::Interrupted { step },
+                Outcome::Finished(model) => Outcome::Finished(save_policy(
+                    &out,
+                    &model,
+                    &policy.config,
+                    &policy.tokenizer,
+                    card,
+                )?),
+            },
+        )
+    })
+}
