@@ -36,8 +36,11 @@ fn of_two_answers_the_better_one_wins_as_often_as_the_formula_says() {
     let prompt = prompt.clone().unwrap();
     let task: crate::Task = serde_json::from_value(prompt.row["task"].clone()).unwrap();
     let mut rng = Rng::new(1);
-    let good = world.own_answer(&task, true, &mut rng);
-    let bad = world.own_answer(&task, false, &mut rng);
+    let mut whole = |right: bool| {
+        let mut answers = std::iter::repeat_with(|| world.own_answer(&task, right, &mut rng));
+        answers.find(|text| text.contains("capital")).unwrap()
+    };
+    let (good, bad) = (whole(true), whole(false));
     let n = 6000;
     let wins = (0..n)
         .filter(|&stream| {

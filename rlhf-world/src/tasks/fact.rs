@@ -136,8 +136,12 @@ pub(crate) fn truth(
 /// Whether an answer can't be understood without its question: it names neither an entity nor a
 /// relation, as "It is Canberra." does.
 pub(crate) fn bare(facts: &Facts, reading: &Reading) -> bool {
-    let names_subject =
-        |word: &String| matches!(facts.named(word), Some(Named::Entity(_) | Named::Relation(_)));
+    let names_subject = |word: &String| {
+        matches!(
+            facts.named(word),
+            Some(Named::Entity(_) | Named::Relation(_))
+        )
+    };
     !reading.words().iter().any(names_subject)
 }
 
