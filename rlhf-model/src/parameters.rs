@@ -67,25 +67,13 @@ pub(crate) trait ParameterSource {
     fn values(&mut self, spec: &ParameterSpec) -> Result<Vec<f32>, ModelError>;
 }
 
-/// A matrix and its bias.
-pub(crate) struct LinearSpec {
+/// The weight of a matrix or a norm, and its bias where it has one.
+pub(crate) struct LayerSpec {
     pub(crate) weight: ParameterSpec,
     pub(crate) bias: Option<ParameterSpec>,
 }
 
-impl LinearSpec {
-    fn into_list(self) -> impl Iterator<Item = ParameterSpec> {
-        std::iter::once(self.weight).chain(self.bias)
-    }
-}
-
-/// A norm's weight, and the bias of a LayerNorm.
-pub(crate) struct NormSpec {
-    pub(crate) weight: ParameterSpec,
-    pub(crate) bias: Option<ParameterSpec>,
-}
-
-impl NormSpec {
+impl LayerSpec {
     fn into_list(self) -> impl Iterator<Item = ParameterSpec> {
         std::iter::once(self.weight).chain(self.bias)
     }
@@ -93,18 +81,18 @@ impl NormSpec {
 
 /// The specifications of one block.
 pub(crate) struct BlockSpecs {
-    pub(crate) input_norm: NormSpec,
+    pub(crate) input_norm: LayerSpec,
     /// Queries, keys and values; one matrix where the family fuses them.
-    pub(crate) qkv: Vec<LinearSpec>,
+    pub(crate) qkv: Vec<LayerSpec>,
     /// The norms of queries and keys.
-    pub(crate) head_norms: Option<[NormSpec; 2]>,
-    pub(crate) o: LinearSpec,
-    pub(crate) attention_norm: Option<NormSpec>,
-    pub(crate) feed_forward_norm: NormSpec,
-    pub(crate) gate: Option<LinearSpec>,
-    pub(crate) up: LinearSpec,
-    pub(crate) down: LinearSpec,
-    pub(crate) output_norm: Option<NormSpec>,
+    pub(crate) head_norms: Option<[LayerSpec; 2]>,
+    pub(crate) o: LayerSpec,
+    pub(crate) attention_norm: Option<LayerSpec>,
+    pub(crate) feed_forward_norm: LayerSpec,
+    pub(crate) gate: Option<LayerSpec>,
+    pub(crate) up: LayerSpec,
+    pub(crate) down: LayerSpec,
+    pub(crate) output_norm: Option<LayerSpec>,
 }
 
 /// Names and shapes of one model's parameters.
@@ -125,7 +113,7 @@ impl Table<'_> {
         }
     }
 
-    fn norm(&self, name: &str, width: usize) -> NormSpec {
+    fn norm(&self, name: &str, width: usize) -> LayerSpec {
         let family = self.family();
         let kind = if family.norm_plus_one() {
             Kind::Zeros
@@ -133,17 +121,17 @@ impl Table<'_> {
             Kind::Norm
         };
         let bias = || ParameterSpec::new(format!("{name}.bias"), &[width], Kind::Zeros);
-        NormSpec {
+        LayerSpec {
             weight: ParameterSpec::new(format!("{name}.weight"), &[width], kind),
             bias: family.layer_norm().then(bias),
         }
     }
 
-    fn linear(&self, name: &str, shape: [usize; 2], (kind, biased): (Kind, bool)) -> LinearSpec {
+    fn linear(&self, name: &str, shape: [usize; 2], (kind, biased): (Kind, bool)) -> LayerSpec {
         let mut weight = ParameterSpec::new(format!("{name}.weight"), &shape, kind);
         weight.transposed = !self.family().matrices_as_used();
         let bias = || ParameterSpec::new(format!("{name}.bias"), &[shape[1]], Kind::Zeros);
-        LinearSpec {
+        LayerSpec {
             weight,
             bias: biased.then(bias),
         }
@@ -242,20 +230,20 @@ impl BlockSpecs {
 
     fn into_list(self) -> Vec<ParameterSpec> {
         let mut specs: Vec<ParameterSpec> = self.input_norm.into_list().collect();
-        specs.extend(self.qkv.into_iter().flat_map(LinearSpec::into_list));
+        specs.extend(self.qkv.into_iter().flat_map(LayerSpec::into_list));
         let norms = self.head_norms.into_iter().flatten();
-        specs.extend(norms.flat_map(NormSpec::into_list));
+        specs.extend(norms.flat_map(LayerSpec::into_list));
         specs.extend(self.o.into_list());
         specs.extend(
             self.attention_norm
                 .into_iter()
-                .flat_map(NormSpec::into_list),
+                .flat_map(LayerSpec::into_list),
         );
         specs.extend(self.feed_forward_norm.into_list());
-        specs.extend(self.gate.into_iter().flat_map(LinearSpec::into_list));
+        specs.extend(self.gate.into_iter().flat_map(LayerSpec::into_list));
         specs.extend(self.up.into_list());
         specs.extend(self.down.into_list());
-        specs.extend(self.output_norm.into_iter().flat_map(NormSpec::into_list));
+        specs.extend(self.output_norm.into_iter().flat_map(LayerSpec::into_list));
         specs
     }
 }
@@ -277,7 +265,7 @@ pub(crate) fn positions_spec(config: &ModelConfig) -> Option<ParameterSpec> {
 }
 
 /// The norm after the last block.
-pub(crate) fn norm_spec(config: &ModelConfig) -> NormSpec {
+pub(crate) fn norm_spec(config: &ModelConfig) -> LayerSpec {
     let name = match config.family {
         Family::Gpt2 => "transformer.ln_f",
         _ => "model.norm",

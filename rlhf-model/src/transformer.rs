@@ -2,8 +2,8 @@
 
 use crate::layers::{Linear, Norm, project};
 use crate::parameters::{
-    BlockSpecs, Drawn, LinearSpec, NormSpec, ParameterSource, ParameterSpec, embedding_spec,
-    head_spec, norm_spec, positions_spec,
+    BlockSpecs, Drawn, LayerSpec, ParameterSource, ParameterSpec, embedding_spec, head_spec,
+    norm_spec, positions_spec,
 };
 use crate::rotary::Rotary;
 use crate::{CacheShape, CausalLm, KvCache, ModelConfig, ModelError, TokenBatch};
@@ -289,25 +289,25 @@ impl Values<'_> {
         spec.map(|spec| self.parameter(spec)).transpose()
     }
 
-    fn linear(&mut self, spec: &LinearSpec) -> Result<Linear, ModelError> {
+    fn linear(&mut self, spec: &LayerSpec) -> Result<Linear, ModelError> {
         Ok(Linear {
             weight: self.parameter(&spec.weight)?,
             bias: self.optional(spec.bias.as_ref())?,
         })
     }
 
-    fn norm(&mut self, spec: &NormSpec) -> Result<Norm, ModelError> {
+    fn norm(&mut self, spec: &LayerSpec) -> Result<Norm, ModelError> {
         Ok(Norm {
             weight: self.parameter(&spec.weight)?,
             bias: self.optional(spec.bias.as_ref())?,
         })
     }
 
-    fn norm_if(&mut self, spec: Option<&NormSpec>) -> Result<Option<Norm>, ModelError> {
+    fn norm_if(&mut self, spec: Option<&LayerSpec>) -> Result<Option<Norm>, ModelError> {
         spec.map(|spec| self.norm(spec)).transpose()
     }
 
-    fn head_norms(&mut self, [q, k]: &[NormSpec; 2]) -> Result<HeadNorms, ModelError> {
+    fn head_norms(&mut self, [q, k]: &[LayerSpec; 2]) -> Result<HeadNorms, ModelError> {
         Ok(HeadNorms {
             q: self.norm(q)?,
             k: self.norm(k)?,

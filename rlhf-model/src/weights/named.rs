@@ -1,8 +1,8 @@
 //! Parameters by their Hugging Face names, in one fixed order.
 
 use crate::parameters::{
-    BlockSpecs, LinearSpec, NormSpec, ParameterSpec, embedding_spec, head_spec, norm_spec,
-    positions_spec, score_spec, transpose,
+    BlockSpecs, LayerSpec, ParameterSpec, embedding_spec, head_spec, norm_spec, positions_spec,
+    score_spec, transpose,
 };
 use crate::{Block, Linear, ModelError, Norm, ScoreModel, Transformer};
 use burn::module::{Module, Param, ParamId};
@@ -61,14 +61,14 @@ fn vector(visit: &mut dyn NamedVisitor, spec: &ParameterSpec, param: &Param<Tens
     visit.vector(&spec.name, &spec.file_shape(), param);
 }
 
-fn linear(visit: &mut dyn NamedVisitor, spec: &LinearSpec, module: &Linear) {
+fn linear(visit: &mut dyn NamedVisitor, spec: &LayerSpec, module: &Linear) {
     matrix(visit, &spec.weight, &module.weight);
     if let (Some(spec), Some(bias)) = (&spec.bias, &module.bias) {
         vector(visit, spec, bias);
     }
 }
 
-fn norm(visit: &mut dyn NamedVisitor, spec: &NormSpec, module: &Norm) {
+fn norm(visit: &mut dyn NamedVisitor, spec: &LayerSpec, module: &Norm) {
     vector(visit, &spec.weight, &module.weight);
     if let (Some(spec), Some(bias)) = (&spec.bias, &module.bias) {
         vector(visit, spec, bias);
