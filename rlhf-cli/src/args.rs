@@ -2,13 +2,15 @@
 
 mod overrides;
 
-pub(crate) use overrides::{Override, Overrides};
+pub(crate) use overrides::{LoraArgs, Override, Overrides};
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::data::DataCommand;
+use crate::commands::estimate::EstimateArgs;
 use crate::commands::generate::GenerateArgs;
+use crate::commands::merge::MergeArgs;
 use crate::commands::score::ScoreArgs;
 use crate::commands::table::TableArgs;
 use clap::{Args, Parser, Subcommand};
@@ -52,6 +54,10 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Scores answers or preference rows with a reward model.
     Score(ScoreArgs),
+    /// Says what a stage will take of memory and time.
+    Estimate(EstimateArgs),
+    /// Writes a whole model from adapters and their base model.
+    Merge(MergeArgs),
     /// Talks with a model.
     Chat(ChatArgs),
     /// Times training steps, generation and PPO on random tokens, one JSON line a measurement.
@@ -180,6 +186,9 @@ pub(crate) struct SftArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// Adapters.
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -220,6 +229,9 @@ pub(crate) struct RewardArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// Adapters.
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -240,6 +252,9 @@ pub(crate) struct DpoArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// Adapters.
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -260,6 +275,9 @@ pub(crate) struct PpoArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// Adapters.
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,

@@ -10,7 +10,7 @@ pub(crate) use problem::{Problem, refuse};
 
 use crate::args::CommonArgs;
 use crate::error::CliError;
-use rlhf_model::ModelConfig;
+use rlhf_model::{LoraConfig, ModelConfig};
 use rlhf_ppo::PpoConfig;
 use rlhf_reward::RewardConfig;
 use rlhf_reward::collect::CollectConfig;
@@ -19,8 +19,9 @@ use rlhf_world::WorldConfig;
 use serde::{Deserialize, Serialize};
 
 /// The sections that `config show` takes one at a time; `run` is all of them.
-pub(crate) const SECTIONS: [&str; 9] = [
-    "pretrain", "sft", "collect", "reward", "dpo", "ppo", "eval", "model", "world",
+pub(crate) const SECTIONS: [&str; 11] = [
+    "pretrain", "sft", "collect", "reward", "dpo", "ppo", "eval", "model", "lora", "memory",
+    "world",
 ];
 
 /// All settings.
@@ -33,6 +34,10 @@ pub(crate) struct Config {
     pub(crate) device: String,
     /// The shape of a model that is trained from scratch.
     pub(crate) model: ModelSection,
+    /// Adapters, for the stages that train an existing model.
+    pub(crate) lora: LoraConfig,
+    /// What is kept in memory, and what is computed again.
+    pub(crate) memory: MemorySection,
     /// The embedded world.
     pub(crate) world: WorldConfig,
     /// Pre-training.
@@ -57,6 +62,8 @@ impl Default for Config {
             seed: 1,
             device: "flex".into(),
             model: ModelSection::default(),
+            lora: LoraConfig::default(),
+            memory: MemorySection::default(),
             world: WorldConfig {
                 seed: 0,
                 ..WorldConfig::default()
@@ -124,6 +131,15 @@ impl ModelSection {
             ..ModelConfig::default()
         }
     }
+}
+
+/// What training keeps in memory. The gradients are the same but for rounding.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MemorySection {
+    /// Keep what enters each block and compute the rest again for the gradients: a third more
+    /// work, a fraction of the memory.
+    pub(crate) gradient_checkpointing: bool,
 }
 
 /// The settings of evaluation.
@@ -205,6 +221,7 @@ impl Config {
             .filter_map(Result::err)
             .map(|e| e.to_string());
         let world = self.world.validate().err().map(|e| e.to_string());
+        let lora = self.lora.validate().err().map(|e| e.to_string());
         let model = self
             .model
             .model_config()
@@ -240,6 +257,7 @@ impl Config {
         });
         let all = stages
             .chain(world)
+            .chain(lora)
             .chain(model)
             .chain(zeros)
             .chain(cold)

@@ -181,6 +181,8 @@ impl From<TrainError> for CliError {
             TrainError::Config { key, .. } => Self::usage(message).hint(format!(
                 "set it with `--set {key}=VALUE` or in a file given to --config"
             )),
+            TrainError::TooLarge { stage, .. } => Self::usage(message)
+                .hint(format!("`rlhf estimate {stage}` shows what needs how much")),
             TrainError::NoData { .. } => {
                 Self::usage(message).hint("`rlhf data check FILE` shows what a file holds")
             }

@@ -13,6 +13,7 @@ mod model_folder;
 mod reward_eval;
 mod run_result;
 mod session;
+mod workload;
 mod world_eval;
 
 use args::{Cli, Command};
@@ -56,6 +57,8 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Some(Command::Table(args)) => commands::table::table(args),
         Some(Command::Generate(args)) => commands::generate::generate(args),
         Some(Command::Score(args)) => commands::score::score(args),
+        Some(Command::Estimate(args)) => commands::estimate::estimate(args),
+        Some(Command::Merge(args)) => commands::merge::merge(args),
         Some(Command::Chat(args)) => commands::chat::chat(args),
         Some(Command::Bench(args)) => commands::bench::bench(args),
         Some(Command::Data(command)) => commands::data::data(command),

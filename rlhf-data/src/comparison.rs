@@ -1,6 +1,7 @@
 //! Rankings of several answers to one prompt, put together from pairs.
 
 use crate::row::{Message, Preference};
+use crate::{ChatTokenizer, DataError, TokenSequence};
 use std::collections::HashMap;
 
 /// Several answers to one prompt and which is better than which: the K-wise form of Ouyang et
@@ -16,6 +17,28 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// The prompt with each of the answers as tokens, at most `max_length` of them: a longer prompt
+    /// loses its start, the same for all answers.
+    ///
+    /// # Errors
+    /// If the prompt can't be rendered; [`DataError::AnswerTooLong`] if an answer would lose a
+    /// token.
+    pub fn encode(
+        &self,
+        tokenizer: &ChatTokenizer,
+        max_length: usize,
+    ) -> Result<Vec<TokenSequence>, DataError> {
+        let encode = |response: &String| tokenizer.encode_answer(&self.prompt, response);
+        let mut answers = self
+            .responses
+            .iter()
+            .map(encode)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut rows: Vec<&mut TokenSequence> = answers.iter_mut().collect();
+        TokenSequence::truncate_together(&mut rows, max_length)?;
+        Ok(answers)
+    }
+
     fn answer(&mut self, text: String) -> usize {
         if let Some(i) = self.responses.iter().position(|r| *r == text) {
             return i;

@@ -11,8 +11,9 @@ use crate::plain;
 /// `hidden` `[n, d]`, `weight` `[d, v]` (a transposed view of tied embeddings is read in place),
 /// `targets` `[n]` → `[n]`, in nats.
 ///
-/// Fast: when a gradient is needed the logits `[n, v]` are kept once and turned into their own
-/// gradient in place; otherwise they exist for a chunk of rows at a time. The forward gives a
+/// Fast: when a gradient is needed the logits `[n, v]` are kept once, up to 256 MiB of them, and
+/// turned into their own gradient in place; otherwise they exist for a chunk of rows at a time,
+/// and are computed again for the gradient. The forward gives a
 /// row the same bits alone and in any batch once `v > 256`.
 ///
 /// # Panics

@@ -38,6 +38,11 @@ impl ScoreModel {
         }
     }
 
+    /// The same model under parameter ids of its own, to be trained beside another that stays.
+    pub fn with_fresh_ids(self) -> Self {
+        with_fresh_ids(self)
+    }
+
     /// The trunk's configuration.
     pub fn config(&self) -> &ModelConfig {
         self.backbone.config()

@@ -1,9 +1,10 @@
 //! The parts that blocks are made of: matrices with and without bias, and norms.
 
-use crate::ModelConfig;
+use crate::{LoraAdapter, ModelConfig};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use rlhf_kernels::{layer_norm, rms_norm};
+use rlhf_random::Rng;
 
 /// Matrix products of fewer rows than this take another route through the library and round
 /// differently; they are filled up, so that a row gets the same bits alone and in any batch.
@@ -19,23 +20,33 @@ pub(crate) fn project(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     Tensor::cat(vec![x, fill], 0).matmul(w).narrow(0, 0, rows)
 }
 
-/// `x · weight + bias`.
+/// `x · weight + bias`, and what the adapters add.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[in, out]`.
     pub weight: Param<Tensor<2>>,
     /// `[out]`, where the family has one.
     pub bias: Option<Param<Tensor<1>>>,
+    /// Adapters; at most the last one is trained.
+    pub adapters: Vec<LoraAdapter>,
 }
 
 impl Linear {
-    /// `[n, in]` → `[n, out]`.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = project(x, self.weight.val());
-        match &self.bias {
+    /// `[n, in]` → `[n, out]`. With a stream, a trained adapter drops some of its input.
+    pub fn forward(&self, x: Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
+        let y = project(x.clone(), self.weight.val());
+        let y = match &self.bias {
             Some(bias) => y + bias.val().unsqueeze::<2>(),
             None => y,
-        }
+        };
+        let adapters = self.adapters.iter();
+        adapters.fold(y, |y, adapter| y + adapter.forward(x.clone(), dropout))
+    }
+
+    /// The weight with what the adapters add, `[in, out]`.
+    pub fn merged_weight(&self) -> Tensor<2> {
+        let products = self.adapters.iter().map(LoraAdapter::product);
+        products.fold(self.weight.val(), |weight, product| weight + product)
     }
 }
 

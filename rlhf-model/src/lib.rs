@@ -29,6 +29,7 @@ mod generate;
 mod head;
 mod layers;
 mod logprobs;
+mod lora;
 mod parameters;
 mod rotary;
 pub mod sample;
@@ -45,9 +46,12 @@ pub use generate::{Completion, Finish, Generator, LocalGenerator, Request, Scrip
 pub use head::{ScoreModel, scalar_head};
 pub use layers::{Linear, Norm};
 pub use logprobs::{head_logprobs, head_logprobs_entropy, token_logprobs, token_logprobs_entropy};
+pub use lora::{LoraAdapter, LoraConfig, LoraScaling};
 pub use sample::SamplingConfig;
-pub use transformer::{Block, HeadNorms, Transformer};
+pub use transformer::{Block, HeadNorms, Recompute, Transformer, with_own_leaves};
 pub use weights::{
-    NamedParameters, NamedTensor, NamedVisitor, load_model, load_score_model, named_gradients,
-    named_parameters, parameter_ids, save_model, save_score_model,
+    AdapterInfo, NamedParameters, NamedTensor, NamedVisitor, is_adapter, is_score_model,
+    load_adapter, load_model, load_score_adapter, load_score_model, named_gradients,
+    named_parameters, parameter_ids, read_adapter_info, read_model_config, save_adapter,
+    save_model, save_score_adapter, save_score_model,
 };

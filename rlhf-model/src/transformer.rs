@@ -1,5 +1,9 @@
 //! A decoder-only transformer whose parts are chosen by its configuration.
 
+mod recompute;
+
+pub use recompute::{Recompute, with_own_leaves};
+
 use crate::layers::{Linear, Norm, project};
 use crate::parameters::{
     BlockSpecs, Drawn, LayerSpec, ParameterSource, ParameterSpec, embedding_spec, head_spec,
@@ -12,6 +16,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rlhf_kernels::{
     AttentionSpan, RopeTables, attention, gelu_tanh, rope, softcap, softcapped_attention, swiglu,
 };
+use rlhf_random::Rng;
 
 /// The model.
 ///
@@ -33,6 +38,10 @@ pub struct Transformer {
     config: ModelConfig,
     #[module(skip)]
     rotary: Rotary,
+    #[module(skip)]
+    dropout: Option<Rng>,
+    #[module(skip)]
+    tape: Option<recompute::Tape>,
 }
 
 /// One block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; each output passes a
@@ -82,6 +91,8 @@ struct Step<'a> {
     /// What blocks without and with a window may see.
     full: AttentionSpan,
     windowed: Option<AttentionSpan>,
+    /// What adapters drop, in training.
+    dropout: Option<Rng>,
 }
 
 impl<'a> Step<'a> {
@@ -103,6 +114,7 @@ impl<'a> Step<'a> {
             tables: (!config.family.learned_positions()).then(tables),
             windowed: window.map(|window| full.within(window)),
             full,
+            dropout: model.dropout_of(batch),
         }
     }
 
@@ -111,7 +123,20 @@ impl<'a> Step<'a> {
         let windowed = windowed.filter(|_| self.config.family.windowed(layer));
         windowed.unwrap_or(&self.full)
     }
+
+    /// The output of one matrix of a block, whose place there is `part`.
+    fn apply(&self, linear: &Linear, x: Tensor<2>, (layer, part): (usize, usize)) -> Tensor<2> {
+        let dropout = self.dropout.as_ref().map(|rng| rng.key(layer).key(part));
+        linear.forward(x, dropout.as_ref())
+    }
 }
+
+/// The places of a block's matrices after queries, keys and values (0, 1, 2), by which their
+/// streams of dropped numbers are told apart.
+const OUTPUT: usize = 3;
+const GATE: usize = 4;
+const UP: usize = 5;
+const DOWN: usize = 6;
 
 impl Block {
     /// `x` and the result are `[batch · time, d]`.
@@ -123,20 +148,24 @@ impl Block {
         cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
         let y = self.input_norm.forward(x.clone(), step.config);
-        let y = self.o.forward(self.attend(y, step, layer, cache));
+        let y = self.attend(y, step, layer, cache);
+        let y = step.apply(&self.o, y, (layer, OUTPUT));
         let x = x + after(self.attention_norm.as_ref(), y, step.config);
-        let y = self.feed_forward(self.feed_forward_norm.forward(x.clone(), step.config), step);
+        let y = self.feed_forward_norm.forward(x.clone(), step.config);
+        let y = self.feed_forward(y, step, layer);
         x + after(self.output_norm.as_ref(), y, step.config)
     }
 
-    fn feed_forward(&self, y: Tensor<2>, step: &Step<'_>) -> Tensor<2> {
-        let gelu = step.config.family.gelu();
-        let inner = match &self.gate {
-            Some(gate) if gelu => gelu_tanh(gate.forward(y.clone())) * self.up.forward(y),
-            Some(gate) => swiglu(gate.forward(y.clone()), self.up.forward(y)),
-            None => gelu_tanh(self.up.forward(y)),
+    fn feed_forward(&self, y: Tensor<2>, step: &Step<'_>, layer: usize) -> Tensor<2> {
+        let up = step.apply(&self.up, y.clone(), (layer, UP));
+        let gate = self.gate.as_ref();
+        let gate = gate.map(|gate| step.apply(gate, y, (layer, GATE)));
+        let inner = match gate {
+            Some(gate) if step.config.family.gelu() => gelu_tanh(gate) * up,
+            Some(gate) => swiglu(gate, up),
+            None => gelu_tanh(up),
         };
-        self.down.forward(inner)
+        step.apply(&self.down, inner, (layer, DOWN))
     }
 
     /// Attention before its output matrix, `[batch · time, heads · head_dim]`.
@@ -149,7 +178,7 @@ impl Block {
     ) -> Tensor<2> {
         let (b, t, config) = (step.batch, step.time, step.config);
         let heads = config.num_attention_heads;
-        let [mut q, mut k, v] = self.queries_keys_values(y, step);
+        let [mut q, mut k, v] = self.queries_keys_values(y, step, layer);
         if let Some(norms) = &self.head_norms {
             (q, k) = (norms.q.forward(q, config), norms.k.forward(k, config));
         }
@@ -173,16 +202,17 @@ impl Block {
     }
 
     /// `[batch, time, heads, head_dim]` and twice `[batch, time, kv_heads, head_dim]`.
-    fn queries_keys_values(&self, y: Tensor<2>, step: &Step<'_>) -> [Tensor<4>; 3] {
+    fn queries_keys_values(&self, y: Tensor<2>, step: &Step<'_>, layer: usize) -> [Tensor<4>; 3] {
         let config = step.config;
         let (heads, kv) = (config.num_attention_heads, config.num_key_value_heads);
         let width = config.head_dim();
         let by_head = |x: Tensor<2>, heads: usize| x.reshape([step.batch, step.time, heads, width]);
         if let [q, k, v] = self.qkv.as_slice() {
-            return [(q, heads), (k, kv), (v, kv)]
-                .map(|(matrix, heads)| by_head(matrix.forward(y.clone()), heads));
+            return [(q, heads, 0), (k, kv, 1), (v, kv, 2)].map(|(matrix, heads, part)| {
+                by_head(step.apply(matrix, y.clone(), (layer, part)), heads)
+            });
         }
-        let all = self.qkv[0].forward(y);
+        let all = step.apply(&self.qkv[0], y, (layer, 0));
         let part = |start: usize, heads: usize| {
             by_head(all.clone().narrow(1, start * width, heads * width), heads)
         };
@@ -235,7 +265,28 @@ impl Transformer {
             lm_head,
             config,
             rotary,
+            dropout: None,
+            tape: None,
         })
+    }
+
+    /// The model for the training passes of one update: trained adapters drop what this stream
+    /// says, in passes that gradients are wanted of and nowhere else.
+    pub fn dropping(mut self, rng: Rng) -> Self {
+        self.dropout = Some(rng);
+        self
+    }
+
+    /// The stream of one pass, from its tokens: what is dropped does not depend on what else is
+    /// in the update.
+    fn dropout_of(&self, batch: &TokenBatch) -> Option<Rng> {
+        let wanted = |_: &&Rng| self.device().is_autodiff();
+        let rng = self.dropout.as_ref().filter(wanted)?;
+        let rows = (0..batch.batch_size()).map(|row| batch.host_ids(row));
+        Some(rows.fold(rng.clone(), |rng, ids| {
+            ids.iter()
+                .fold(rng.key(ids.len()), |rng, &id| rng.key(u64::from(id)))
+        }))
     }
 
     /// The model's configuration.
@@ -293,6 +344,7 @@ impl Values<'_> {
         Ok(Linear {
             weight: self.parameter(&spec.weight)?,
             bias: self.optional(spec.bias.as_ref())?,
+            adapters: Vec::new(),
         })
     }
 
@@ -381,6 +433,12 @@ impl CausalLm for Transformer {
 
     fn hidden(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let (b, t) = (batch.batch_size(), batch.time());
+        let shape = [b, t, self.d_model()];
+        let tape = self.tape.as_ref().filter(|_| cache.is_none());
+        if let Some(tape) = tape.filter(|_| self.device().is_autodiff()) {
+            let x = self.recorded(tape, batch);
+            return self.norm.forward(x, &self.config).reshape(shape);
+        }
         let step = Step::new(self, batch, cache.as_ref().map_or(0, |cache| cache.len()));
         let mut x = self.embed(batch);
         for (layer, block) in self.layers.iter().enumerate() {
@@ -389,9 +447,7 @@ impl CausalLm for Transformer {
         if let Some(cache) = cache {
             cache.advance(t);
         }
-        self.norm
-            .forward(x, &self.config)
-            .reshape([b, t, self.d_model()])
+        self.norm.forward(x, &self.config).reshape(shape)
     }
 
     fn head_weight(&self) -> Tensor<2> {

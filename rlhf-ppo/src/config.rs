@@ -13,6 +13,8 @@ pub struct PpoConfig {
     pub rollouts: usize,
     /// Answers a gradient step.
     pub minibatch_size: usize,
+    /// Answers a forward pass of a gradient step; the step is the same whatever it is.
+    pub micro_batch_size: usize,
     /// Passes over an update's answers.
     pub epochs: usize,
     /// The learning rate of policy and value model.
@@ -67,6 +69,7 @@ impl Default for PpoConfig {
             steps: 100,
             rollouts: 64,
             minibatch_size: 32,
+            micro_batch_size: 64,
             epochs: 2,
             learning_rate: 1e-4,
             warmup_steps: 5,
@@ -132,11 +135,14 @@ impl PpoConfig {
     pub fn validate(&self) -> Result<(), TrainError> {
         let refuse =
             |key: &str, reason: &str| Err(TrainError::config(format!("ppo.{key}"), reason));
-        if self.rollouts == 0 || self.minibatch_size == 0 || self.epochs == 0 {
-            return refuse(
-                "rollouts",
-                "rollouts, minibatch_size and epochs must be at least 1",
-            );
+        let counts = [
+            ("rollouts", self.rollouts),
+            ("minibatch_size", self.minibatch_size),
+            ("micro_batch_size", self.micro_batch_size),
+            ("epochs", self.epochs),
+        ];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return refuse(key, "must be at least 1");
         }
         if !self.rollouts.is_multiple_of(self.minibatch_size) {
             let sizes = format!(

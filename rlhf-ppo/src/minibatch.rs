@@ -56,8 +56,9 @@ impl Minibatch<'_> {
         let parameters = networks.num_params();
         let tokens: usize = self.rows.iter().map(|row| row.old_logprobs.len()).sum();
         let text_tokens: usize = self.text.iter().map(|row| trained_tokens(row)).sum();
+        let micro_batch = self.config.micro_batch_size;
         let divide =
-            |lengths: Vec<usize>| Division::new(&lengths, lengths.len(), parameters, self.device);
+            |lengths: Vec<usize>| Division::new(&lengths, micro_batch, parameters, self.device);
         let answers = divide(self.rows.iter().map(|row| row.ids.len()).collect());
         let text = divide(self.text.iter().map(|row| row.ids.len()).collect());
         let cores = answers.cores;

@@ -9,7 +9,7 @@ use rlhf_data::{ChatTokenizer, PackedRow, Sampler};
 use rlhf_model::{CausalLm, LocalGenerator, ScoreModel, Transformer};
 use rlhf_random::Rng;
 use rlhf_reward::RewardSource;
-use rlhf_train::parameters::{NamedTensor, named_parameters};
+use rlhf_train::parameters::{NamedTensor, trained_parameters};
 use rlhf_train::schedule::lr_multiplier;
 use rlhf_train::{AdamW, Metrics, Outcome, Progress, RunContext, Schedule, TrainError, checkpoint};
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
             minibatches: [0, 0],
             stopped_at_kl: None,
         };
-        let reference = policy.valid();
+        let reference = policy.reference();
         let models = Inputs {
             reward,
             tokenizer,
@@ -317,8 +317,8 @@ fn refuse_unusable(config: &PpoConfig, models: &PpoModels<'_>) -> Result<(), Tra
 /// What a checkpoint keeps of the networks and their optimisers.
 fn groups(trained: &Trained) -> Vec<(&'static str, Vec<NamedTensor>)> {
     vec![
-        ("policy", named_parameters(&trained.policy)),
-        ("value", named_parameters(&trained.value)),
+        ("policy", trained_parameters(&trained.policy)),
+        ("value", trained_parameters(&trained.value)),
         (
             "policy-adamw",
             trained.policy_optimiser.state(&trained.policy),

@@ -4,7 +4,7 @@ use crate::model::score_sequences;
 use crate::{RewardConfig, RewardError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use rlhf_data::{ChatTokenizer, Comparison, TokenSequence};
+use rlhf_data::{ChatTokenizer, Comparison};
 use rlhf_loss::{k_wise, k_wise_centring};
 use rlhf_model::{CausalLm, ScoreModel, TokenBatch};
 use rlhf_train::TrainError;
@@ -70,13 +70,7 @@ pub fn encode_comparisons(
     max_length: usize,
 ) -> Result<Vec<EncodedComparison>, RewardError> {
     let encode = |(i, c): (usize, &Comparison)| {
-        let sequences = c
-            .responses
-            .iter()
-            .map(|r| tokenizer.encode_answer(&c.prompt, r));
-        let mut sequences = sequences.collect::<Result<Vec<_>, _>>()?;
-        let mut rows: Vec<&mut TokenSequence> = sequences.iter_mut().collect();
-        TokenSequence::truncate_together(&mut rows, max_length).map_err(|e| {
+        let sequences = c.encode(tokenizer, max_length).map_err(|e| {
             let reason = format!("comparison {}: {e}", i + 1);
             TrainError::NoData {
                 stage: "reward".into(),

@@ -6,7 +6,7 @@ use burn::module::Module;
 use rlhf_data::Sampler;
 use rlhf_model::{CausalLm, ScoreModel, Transformer};
 use rlhf_random::Rng;
-use rlhf_train::parameters::named_parameters;
+use rlhf_train::parameters::{NamedTensor, trained_parameters, with_trained};
 use rlhf_train::schedule::lr_multiplier;
 use rlhf_train::{AdamW, Metrics, Outcome, Progress, RunContext, TrainError, checkpoint};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ struct RewardRun<'a> {
     config: &'a RewardConfig,
     rows: &'a RewardRows<'a>,
     state: RewardState,
-    best: ScoreModel,
+    best: Vec<NamedTensor>,
     optimiser: AdamW,
 }
 
@@ -97,8 +97,8 @@ pub fn train_reward(
         };
         let interrupted = ctx.checkpoint(at, &run.state, || {
             vec![
-                ("model", named_parameters(&model)),
-                ("best", named_parameters(&run.best)),
+                ("model", trained_parameters(&model)),
+                ("best", run.best.clone()),
                 ("adamw", run.optimiser.state(&model)),
             ]
         })?;
@@ -106,7 +106,8 @@ pub fn train_reward(
             return Ok(Outcome::Interrupted { step });
         }
     }
-    Ok(Outcome::Finished((run.best, run.state.best)))
+    let model = with_trained(model, run.best).valid();
+    Ok(Outcome::Finished((model, run.state.best)))
 }
 
 impl<'a> RewardRun<'a> {
@@ -118,13 +119,13 @@ impl<'a> RewardRun<'a> {
         ctx: &RunContext<'_>,
     ) -> Result<(Self, ScoreModel), RewardError> {
         let mut model = ScoreModel::from_backbone(backbone, ctx.seed).train();
-        let mut best = model.valid();
+        let mut best = trained_parameters(&model);
         let optimiser = AdamW::new(config.optimiser());
         let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? else {
             let sampler = Sampler::new(ctx.seed, rows.trained.len());
             let state = RewardState {
                 sampler,
-                best: measure(config, rows, &best, ctx)?,
+                best: measure(config, rows, &model.valid(), ctx)?,
             };
             return Ok((
                 Self {
@@ -139,7 +140,7 @@ impl<'a> RewardRun<'a> {
         };
         let state = saved.state()?;
         model = saved.load("model", model)?;
-        best = saved.load("best", best)?;
+        best = saved.trained("best", &model)?;
         let settings = (config.optimiser(), saved.step);
         let optimiser = saved.load_adamw("adamw", settings, &model)?;
         Ok((
@@ -164,6 +165,7 @@ impl<'a> RewardRun<'a> {
         let chosen = self.state.sampler.next_batch(config.batch_size);
         let (numbers, batch): (Vec<usize>, Vec<&EncodedComparison>) =
             chosen.iter().map(|&i| self.rows.trained[i]).unzip();
+        let model = model.dropping(ctx.dropout(step));
         let mut found = comparison_gradients(config, &model, &batch, &ctx.device)?;
         let loss = found.figures.iter().sum();
         TrainError::unless_finite(loss, ("reward", step), &numbers)?;
@@ -188,10 +190,9 @@ impl<'a> RewardRun<'a> {
                 tokens as f64 / started.elapsed().as_secs_f64(),
             );
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
-            let candidate = model.valid();
-            let found = measure(config, self.rows, &candidate, ctx)?;
+            let found = measure(config, self.rows, &model.valid(), ctx)?;
             if found.loss < self.state.best.loss {
-                (self.state.best, self.best) = (found, candidate);
+                (self.state.best, self.best) = (found, trained_parameters(&model));
             }
             metrics = metrics
                 .with("eval_loss", found.loss)

@@ -4,7 +4,7 @@
 //! (weights, moments). The folder is written under another name, synced and renamed, so that a
 //! killed run leaves the previous checkpoint whole; older ones are removed after that.
 
-use crate::parameters::{NamedTensor, misfit, with_parameters};
+use crate::parameters::{NamedTensor, misfit, trained_parameters, with_parameters};
 use crate::{AdamW, AdamWConfig, TrainError};
 use burn::module::Module;
 use rlhf_data::write_atomic;
@@ -53,6 +53,18 @@ impl Checkpoint {
     pub fn load<M: Module>(&mut self, group: &str, module: M) -> Result<M, TrainError> {
         let tensors = self.take(group)?;
         with_parameters(module, tensors).map_err(|reason| misfit(&self.path, group, reason))
+    }
+
+    /// The trained parameters of a module in a group, once it is known that they fit.
+    ///
+    /// # Errors
+    /// If there is no such group or it doesn't fit.
+    pub fn trained<M: Module>(
+        &mut self,
+        group: &str,
+        module: &M,
+    ) -> Result<Vec<NamedTensor>, TrainError> {
+        Ok(trained_parameters(&self.load(group, module.clone())?))
     }
 
     /// The optimiser of a module after `updates` updates, with the moments of a group.

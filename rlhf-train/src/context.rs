@@ -3,6 +3,7 @@
 use crate::parameters::NamedTensor;
 use crate::{MetricSink, TrainError, checkpoint};
 use burn::tensor::Device;
+use rlhf_random::Rng;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,11 @@ impl std::fmt::Debug for RunContext<'_> {
 }
 
 impl RunContext<'_> {
+    /// The stream of what adapters drop in an update.
+    pub fn dropout(&self, step: u64) -> Rng {
+        Rng::new(self.seed).key("dropout").key(step)
+    }
+
     /// Hands a record to the sink.
     ///
     /// # Errors

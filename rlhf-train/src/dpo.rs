@@ -1,19 +1,23 @@
 //! Direct preference optimisation: a policy learns from pairs of answers without a reward model.
 
+mod pairs;
+
+pub use pairs::{PreferencePair, encode_pairs};
+
 use crate::gradients::{Division, Summed, summed_gradients};
-use crate::parameters::named_parameters;
+use crate::parameters::{NamedTensor, trained_parameters, with_trained};
 use crate::schedule::lr_multiplier;
 use crate::supervised::scalar;
-use crate::targets::Targets;
 use crate::{
     AdamW, AdamWConfig, Metrics, Outcome, Progress, RunContext, Schedule, TrainError, checkpoint,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rlhf_data::{ChatTokenizer, Comparison, Sampler, TokenSequence};
+use pairs::{Answer, PairLogprobs, Reference, answer_logprobs, division, no_data};
+use rlhf_data::Sampler;
 use rlhf_loss::{DpoInput, DpoLoss, PairLengths, dpo_loss};
 use rlhf_model::cores::each_part;
-use rlhf_model::{CausalLm, TokenBatch, Transformer};
+use rlhf_model::{CausalLm, Transformer};
 use rlhf_random::Rng;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -125,190 +129,6 @@ impl DpoConfig {
         }
         self.optimiser().validate("dpo")
     }
-}
-
-/// Two answers to a prompt, each with the prompt before it; the answers carry loss.
-#[derive(Clone, Debug)]
-pub struct PreferencePair {
-    chosen: Answer,
-    rejected: Answer,
-}
-
-#[derive(Clone, Debug)]
-struct Answer {
-    ids: Vec<u32>,
-    loss: Vec<bool>,
-}
-
-impl Answer {
-    fn new(sequence: TokenSequence) -> Self {
-        Self {
-            loss: sequence.loss_mask(),
-            ids: sequence.ids,
-        }
-    }
-
-    /// Tokens of the answer. The first token of a row is predicted by nothing.
-    fn tokens(&self) -> usize {
-        self.loss.iter().skip(1).filter(|&&loss| loss).count()
-    }
-}
-
-impl PreferencePair {
-    /// Of two sequences, whose tokens that carry loss are the answers.
-    pub fn new(chosen: TokenSequence, rejected: TokenSequence) -> Self {
-        Self {
-            chosen: Answer::new(chosen),
-            rejected: Answer::new(rejected),
-        }
-    }
-
-    fn tokens(&self) -> usize {
-        self.chosen.ids.len() + self.rejected.ids.len()
-    }
-}
-
-/// The pairs of comparisons as token ids, a pair for each order of two answers that a comparison
-/// states. A prompt too long loses its start, the same for all its answers.
-///
-/// # Errors
-/// If a prompt can't be rendered, or an answer would lose a token; the comparison is named.
-pub fn encode_pairs(
-    tokenizer: &ChatTokenizer,
-    comparisons: &[Comparison],
-    max_length: usize,
-) -> Result<Vec<PreferencePair>, TrainError> {
-    let mut pairs = Vec::with_capacity(comparisons.len());
-    for (i, comparison) in comparisons.iter().enumerate() {
-        let encode = |response: &String| tokenizer.encode_answer(&comparison.prompt, response);
-        let answers = comparison.responses.iter().map(encode);
-        let mut answers = answers.collect::<Result<Vec<_>, _>>()?;
-        let mut rows: Vec<&mut TokenSequence> = answers.iter_mut().collect();
-        TokenSequence::truncate_together(&mut rows, max_length)
-            .map_err(|e| no_data(format!("comparison {}: {e}", i + 1)))?;
-        let ordered = comparison.pairs.iter();
-        pairs.extend(ordered.map(|&(better, worse)| {
-            PreferencePair::new(answers[better].clone(), answers[worse].clone())
-        }));
-    }
-    Ok(pairs)
-}
-
-fn no_data(reason: String) -> TrainError {
-    let stage = "dpo".to_owned();
-    TrainError::NoData { stage, reason }
-}
-
-/// The summed log-probs of a pair's answers.
-type PairLogprobs = (f32, f32);
-
-/// The frozen policy that a trained one is held to, and what it gives to the pairs it was asked
-/// about: each is computed once.
-struct Reference {
-    model: Transformer,
-    known: Vec<Option<PairLogprobs>>,
-}
-
-impl Reference {
-    fn new(model: Transformer, pairs: usize) -> Self {
-        Self {
-            model,
-            known: vec![None; pairs],
-        }
-    }
-
-    /// The log-probs of the pairs of these numbers.
-    fn logprobs(
-        &mut self,
-        pairs: &[PreferencePair],
-        numbers: &[usize],
-        micro_batch: usize,
-        device: &Device,
-    ) -> Result<Vec<PairLogprobs>, TrainError> {
-        let unknown = numbers.iter().copied().filter(|&i| self.known[i].is_none());
-        let unknown: Vec<usize> = unknown.collect();
-        let rows: Vec<&PreferencePair> = unknown.iter().map(|&i| &pairs[i]).collect();
-        let found = pair_logprobs(&self.model, &rows, micro_batch, device)?;
-        for (i, logprobs) in unknown.into_iter().zip(found) {
-            self.known[i] = Some(logprobs);
-        }
-        Ok(numbers.iter().filter_map(|&i| self.known[i]).collect())
-    }
-}
-
-/// The summed log-probs of the answers of pairs, without gradients.
-fn pair_logprobs(
-    model: &Transformer,
-    pairs: &[&PreferencePair],
-    micro_batch: usize,
-    device: &Device,
-) -> Result<Vec<PairLogprobs>, TrainError> {
-    let division = division(model, pairs, micro_batch, device);
-    let found = each_part(&division.parts, division.cores, |part| {
-        let part: Vec<&PreferencePair> = part.iter().map(|&i| pairs[i]).collect();
-        let [chosen, rejected] = answer_logprobs(model, &part, device)?;
-        let host = |x: Tensor<1>| x.into_data().iter::<f32>().collect::<Vec<_>>();
-        Ok::<_, TrainError>(
-            host(chosen)
-                .into_iter()
-                .zip(host(rejected))
-                .collect::<Vec<_>>(),
-        )
-    });
-    let mut all = vec![(0.0, 0.0); pairs.len()];
-    for (part, found) in division.parts.iter().zip(found) {
-        for (&i, logprobs) in part.iter().zip(found?) {
-            all[i] = logprobs;
-        }
-    }
-    Ok(all)
-}
-
-fn division(
-    model: &Transformer,
-    pairs: &[&PreferencePair],
-    micro_batch: usize,
-    device: &Device,
-) -> Division {
-    let lengths: Vec<usize> = pairs.iter().map(|pair| pair.tokens()).collect();
-    Division::new(&lengths, micro_batch, model.num_params(), device)
-}
-
-/// The log-probs of the chosen and of the rejected answers, each summed over its tokens: `[pairs]`.
-fn answer_logprobs(
-    model: &Transformer,
-    pairs: &[&PreferencePair],
-    device: &Device,
-) -> Result<[Tensor<1>; 2], TrainError> {
-    let chosen = pairs.iter().map(|pair| &pair.chosen);
-    let answers: Vec<&Answer> = chosen
-        .chain(pairs.iter().map(|pair| &pair.rejected))
-        .collect();
-    let ids: Vec<&[u32]> = answers.iter().map(|answer| answer.ids.as_slice()).collect();
-    let batch = TokenBatch::right_padded(&ids, device);
-    batch.check_ids(model.vocab_size())?;
-    let (mut targets, mut row_of_target) = (Targets::new(), Vec::new());
-    for (row, answer) in answers.iter().enumerate() {
-        for (time, &loss) in answer.loss.iter().enumerate().skip(1) {
-            if loss {
-                targets.push(row, time, batch.time(), answer.ids[time]);
-                row_of_target.push(row);
-            }
-        }
-    }
-    let logprobs = targets.logprobs(model, &batch, 1.0);
-    let [count] = logprobs.dims();
-    let mut membership = vec![0f32; answers.len() * count];
-    for (target, row) in row_of_target.into_iter().enumerate() {
-        membership[row * count + target] = 1.0;
-    }
-    let membership = TensorData::new(membership, [answers.len(), count]);
-    let membership = Tensor::<2>::from_data(membership, device);
-    let sums = membership
-        .matmul(logprobs.unsqueeze_dim::<2>(1))
-        .squeeze_dim::<1>(1);
-    let part = |start: usize| sums.clone().narrow(0, start, pairs.len());
-    Ok([part(0), part(pairs.len())])
 }
 
 /// What a batch of pairs gave, as sums over its pairs (and `nll` over the chosen answers' tokens).
@@ -426,7 +246,7 @@ struct Dpo<'a> {
     rows: DpoRows,
     reference: Reference,
     state: DpoState,
-    best: Transformer,
+    best: Vec<NamedTensor>,
     optimiser: AdamW,
 }
 
@@ -456,8 +276,8 @@ pub fn dpo(
         };
         let interrupted = ctx.checkpoint(at, &run.state, || {
             vec![
-                ("model", named_parameters(&model)),
-                ("best", named_parameters(&run.best)),
+                ("model", trained_parameters(&model)),
+                ("best", run.best.clone()),
                 ("adamw", run.optimiser.state(&model)),
             ]
         })?;
@@ -465,7 +285,7 @@ pub fn dpo(
             return Ok(Outcome::Interrupted { step });
         }
     }
-    Ok(Outcome::Finished(run.best))
+    Ok(Outcome::Finished(with_trained(model, run.best).valid()))
 }
 
 impl<'a> Dpo<'a> {
@@ -476,8 +296,8 @@ impl<'a> Dpo<'a> {
         model: Transformer,
         ctx: &RunContext<'_>,
     ) -> Result<(Self, Transformer), TrainError> {
+        let reference = model.reference();
         let mut model = model.train();
-        let frozen = model.valid();
         let mut run = Self {
             config,
             pairs,
@@ -486,17 +306,17 @@ impl<'a> Dpo<'a> {
                 best_loss: 0.0,
             },
             rows,
-            best: frozen.clone(),
-            reference: Reference::new(frozen, pairs.len()),
+            best: trained_parameters(&model),
+            reference: Reference::new(reference, pairs.len()),
             optimiser: AdamW::new(config.optimiser()),
         };
         let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? else {
-            run.state.best_loss = run.held_out(&run.best.clone(), ctx)?.loss;
+            run.state.best_loss = run.held_out(&model.valid(), ctx)?.loss;
             return Ok((run, model));
         };
         run.state = saved.state()?;
         model = saved.load("model", model)?;
-        run.best = saved.load("best", run.best)?;
+        run.best = saved.trained("best", &model)?;
         let settings = (config.optimiser(), saved.step);
         run.optimiser = saved.load_adamw("adamw", settings, &model)?;
         Ok((run, model))
@@ -544,6 +364,7 @@ impl<'a> Dpo<'a> {
             .reference
             .logprobs(self.pairs, &numbers, micro_batch, &ctx.device)?;
         let batch: Vec<&PreferencePair> = numbers.iter().map(|&i| &self.pairs[i]).collect();
+        let model = model.dropping(ctx.dropout(step));
         let mut found = dpo_gradients(config, &model, &batch, &reference, &ctx.device)?;
         let (sum, n) = (DpoFigures::sum(&found.figures), batch.len() as f64);
         let tokens: usize = batch.iter().map(|pair| pair.chosen.tokens()).sum();
@@ -571,10 +392,9 @@ impl<'a> Dpo<'a> {
                 tokens as f64 / started.elapsed().as_secs_f64(),
             );
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
-            let candidate = model.valid();
-            let found = self.held_out(&candidate, ctx)?;
+            let found = self.held_out(&model.valid(), ctx)?;
             if found.loss < self.state.best_loss {
-                (self.state.best_loss, self.best) = (found.loss, candidate);
+                (self.state.best_loss, self.best) = (found.loss, trained_parameters(&model));
             }
             metrics = metrics
                 .with("eval_loss", found.loss)

@@ -1,5 +1,6 @@
 //! What can stop training.
 
+use crate::memory::shown_bytes;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -40,6 +41,23 @@ pub enum TrainError {
         key: String,
         /// What is wrong and what to do.
         reason: String,
+    },
+    /// It would not fit into memory.
+    #[error(
+        "{stage}: needs about {}, of which {} for forward and backward passes, and {} are free; lower \
+         {stage}.micro_batch_size or {stage}'s lengths, set memory.gradient_checkpointing=true, or train \
+         adapters with --lora 16",
+        shown_bytes(*needed), shown_bytes(*passes), shown_bytes(*available)
+    )]
+    TooLarge {
+        /// The stage.
+        stage: String,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+        /// Bytes that forward and backward passes need, which follow from the micro-batch.
+        passes: u64,
     },
     /// There is nothing to train on.
     #[error("{stage}: {reason}")]

@@ -1,10 +1,10 @@
 //! The gradient of a sum of losses: rows in parts, the parts on several cores, their gradients added
 //! in the order of the parts.
 
-use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use rlhf_model::cores::{cores, each_part, takes_parts};
+use rlhf_model::{Recompute, with_own_leaves};
 
 /// Into how many parts a micro-batch goes at most.
 const PARTS: usize = 4;
@@ -69,42 +69,33 @@ pub fn summed_gradients<M, P, F, E>(
     loss: impl Fn(&M, &P) -> Result<(Tensor<1>, F), E> + Sync,
 ) -> Result<Summed<F>, E>
 where
-    M: Module + Sync,
+    M: Recompute + Sync,
     P: Sync,
     F: Send,
     E: Send,
 {
     let found = each_part(parts, cores, |part| {
-        let own = with_own_graph(model);
+        // Backward passes through one graph would wait for each other.
+        let own = with_own_leaves(model).with_own_tape();
         let (loss, figures) = loss(&own, part)?;
-        Ok((GradientsParams::from_grads(loss.backward(), &own), figures))
+        let of_loss = loss.backward();
+        let mut gradients = own.block_gradients(&of_loss);
+        gradients.push(GradientsParams::from_grads(of_loss, &own));
+        Ok((gradients, figures))
     });
     let mut accumulator = GradientsAccumulator::new();
     let mut figures = Vec::with_capacity(parts.len());
     for part in found {
         let (gradients, of_part) = part?;
-        accumulator.accumulate(model, gradients);
+        for gradients in gradients {
+            accumulator.accumulate(model, gradients);
+        }
         figures.push(of_part);
     }
     Ok(Summed {
         gradients: accumulator.grads(),
         figures,
     })
-}
-
-/// The same weights, not copied, as the leaves of a graph of its own: backward passes through one
-/// graph wait for each other.
-fn with_own_graph<M: Module>(model: &M) -> M {
-    struct OwnLeaves;
-    impl ModuleMapper for OwnLeaves {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let (id, tensor, mapper) = param.consume();
-            let trained = tensor.is_require_grad();
-            let leaf = tensor.without_autodiff().autodiff();
-            Param::from_mapped_value(id, leaf.set_require_grad(trained), mapper)
-        }
-    }
-    model.clone().map(&mut OwnLeaves)
 }
 
 #[cfg(test)]

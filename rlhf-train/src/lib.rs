@@ -10,6 +10,7 @@ mod context;
 pub mod dpo;
 mod error;
 pub mod gradients;
+pub mod memory;
 pub mod metrics;
 pub mod optim;
 pub mod parameters;

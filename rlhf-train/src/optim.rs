@@ -82,6 +82,15 @@ pub struct AdamW {
     config: AdamWConfig,
     updates: u64,
     moments: HashMap<ParamId, Moments>,
+    second_factors: SecondFactors,
+}
+
+/// Whether the second matrices of adapters, which start at 0, have moved in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecondFactors {
+    Start,
+    JustMoved,
+    Moved,
 }
 
 impl AdamW {
@@ -91,6 +100,7 @@ impl AdamW {
             config,
             updates: 0,
             moments: HashMap::new(),
+            second_factors: SecondFactors::Start,
         }
     }
 
@@ -109,7 +119,8 @@ impl AdamW {
     ///
     /// # Errors
     /// If the norm is not finite (the module is dropped then; the last checkpoint is what remains),
-    /// or if at the first update a trainable parameter has no gradient.
+    /// or if at the first update a trainable parameter has no gradient. (That of an adapter's first
+    /// matrix is 0 as long as the second one is: it is looked at once that has moved.)
     pub fn step<M: Module>(
         &mut self,
         module: M,
@@ -121,15 +132,28 @@ impl AdamW {
             path: Vec::new(),
             sum: 0.0,
             without: Vec::new(),
+            first_factors: Vec::new(),
         };
         module.visit(&mut norms);
         let norm = norms.sum.sqrt();
         if !norm.is_finite() {
             return Err(StepError::NotFinite);
         }
-        if self.updates == 0 && !norms.without.is_empty() {
-            return Err(StepError::NoGradient(norms.without.join(", ")));
+        let mut without = Vec::new();
+        if self.updates == 0 {
+            without.extend(norms.without);
         }
+        if self.second_factors == SecondFactors::JustMoved {
+            without.extend(norms.first_factors);
+        }
+        if !without.is_empty() {
+            return Err(StepError::NoGradient(listed(&without)));
+        }
+        self.second_factors = match self.second_factors {
+            SecondFactors::Start if lr_multiplier > 0.0 => SecondFactors::JustMoved,
+            SecondFactors::JustMoved => SecondFactors::Moved,
+            same => same,
+        };
         self.updates += 1;
         let grad_scale = clip_coefficient(norm, self.config.max_grad_norm);
         let step = AdamWStep {
@@ -211,7 +235,18 @@ impl AdamW {
             config,
             updates,
             moments,
+            second_factors: SecondFactors::Start,
         })
+    }
+}
+
+/// The first few names, and how many there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => first,
+        Some(more) => format!("{first} and {more} more"),
     }
 }
 
@@ -241,7 +276,17 @@ struct Norms<'a> {
     gradients: &'a GradientsParams,
     path: Vec<String>,
     sum: f64,
+    /// Trained parameters without a gradient but for the first matrices of adapters, which follow.
     without: Vec<String>,
+    first_factors: Vec<String>,
+}
+
+impl Norms<'_> {
+    /// Whether the parameter at hand is the first matrix of an adapter.
+    fn at_first_factor(&self) -> bool {
+        let adapters = self.path.iter().any(|field| field == "adapters");
+        adapters && self.path.last().is_some_and(|field| field == "a")
+    }
 }
 
 impl ModuleVisitor for Norms<'_> {
@@ -260,7 +305,12 @@ impl ModuleVisitor for Norms<'_> {
             .get::<D>(param.id)
             .map(|g| sum_of_squares(&g));
         if squares.is_none_or(|s| s == 0.0) {
-            self.without.push(self.path.join("."));
+            let path = self.path.join(".");
+            if self.at_first_factor() {
+                self.first_factors.push(path);
+            } else {
+                self.without.push(path);
+            }
         }
         self.sum += squares.unwrap_or(0.0);
     }

@@ -11,16 +11,27 @@ pub use rlhf_model::NamedTensor;
 
 /// Every float parameter of a module, in the module's order, named by the path of its fields.
 pub fn named_parameters<M: Module>(module: &M) -> Vec<NamedTensor> {
+    read(module, false)
+}
+
+/// The parameters of a module that are trained, as [`named_parameters`]: what a checkpoint keeps.
+pub fn trained_parameters<M: Module>(module: &M) -> Vec<NamedTensor> {
+    read(module, true)
+}
+
+fn read<M: Module>(module: &M, trained_only: bool) -> Vec<NamedTensor> {
     let mut reader = Reader {
         path: Vec::new(),
         found: Vec::new(),
+        trained_only,
     };
     module.visit(&mut reader);
     reader.found
 }
 
 /// The module with its parameters replaced by those of the same names; whether a parameter is
-/// trained, and its identity, stay.
+/// trained, and its identity, stay. Frozen parameters of a module that is trained may be absent
+/// and stay as they are.
 ///
 /// # Errors
 /// A text that lists every missing, surplus or misshaped tensor.
@@ -41,6 +52,14 @@ pub fn with_parameters<M: Module>(module: M, tensors: Vec<NamedTensor>) -> Resul
     }
 }
 
+/// A module with the trained parameters that [`trained_parameters`] took from it earlier.
+///
+/// # Panics
+/// If they are another module's.
+pub fn with_trained<M: Module>(module: M, tensors: Vec<NamedTensor>) -> M {
+    with_parameters(module, tensors).expect("parameters that this module had")
+}
+
 /// The numbers of a tensor in f32.
 ///
 /// # Panics
@@ -53,6 +72,7 @@ pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 struct Reader {
     path: Vec<String>,
     found: Vec<NamedTensor>,
+    trained_only: bool,
 }
 
 impl ModuleVisitor for Reader {
@@ -64,6 +84,9 @@ impl ModuleVisitor for Reader {
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
+        if self.trained_only && !tensor.is_require_grad() {
+            return;
+        }
         let shape = tensor.dims().to_vec();
         let values = host_values(tensor.without_autodiff());
         self.found.push(NamedTensor {
@@ -90,7 +113,11 @@ impl ModuleMapper for Writer {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.join(".");
         let Some(given) = self.given.remove(&name) else {
-            self.wrong.push(format!("{name} is missing"));
+            let tensor = param.val();
+            let frozen = tensor.device().is_autodiff() && !tensor.is_require_grad();
+            if !frozen {
+                self.wrong.push(format!("{name} is missing"));
+            }
             return param;
         };
         let (id, old, mapper) = param.consume();

@@ -1,7 +1,7 @@
 //! Supervised fine-tuning: learn to answer from demonstrations, loss on the answers only.
 
 use crate::checkpoint;
-use crate::parameters::named_parameters;
+use crate::parameters::{NamedTensor, trained_parameters, with_trained};
 use crate::schedule::lr_multiplier;
 use crate::supervised::{SupervisedUpdate, evaluate, row_of, trained_tokens};
 use crate::{AdamW, AdamWConfig, Metrics, Outcome, Progress, RunContext, Schedule, TrainError};
@@ -208,7 +208,7 @@ struct Sft<'a> {
     config: &'a SftConfig,
     rows: &'a SftRows,
     state: SftState,
-    best: Transformer,
+    best: Vec<NamedTensor>,
     optimiser: AdamW,
 }
 
@@ -238,8 +238,8 @@ pub fn sft(
         };
         let interrupted = ctx.checkpoint(at, &run.state, || {
             vec![
-                ("model", named_parameters(&model)),
-                ("best", named_parameters(&run.best)),
+                ("model", trained_parameters(&model)),
+                ("best", run.best.clone()),
                 ("adamw", run.optimiser.state(&model)),
             ]
         })?;
@@ -247,7 +247,7 @@ pub fn sft(
             return Ok(Outcome::Interrupted { step });
         }
     }
-    Ok(Outcome::Finished(run.best))
+    Ok(Outcome::Finished(with_trained(model, run.best).valid()))
 }
 
 impl<'a> Sft<'a> {
@@ -268,16 +268,16 @@ impl<'a> Sft<'a> {
                 pretraining: (!text.is_empty()).then(|| Sampler::new(ctx.seed ^ 1, text.len())),
                 best_loss: 0.0,
             },
-            best: model.valid(),
+            best: trained_parameters(&model),
             optimiser: AdamW::new(config.optimiser()),
         };
         let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? else {
-            run.state.best_loss = run.held_out_loss(&run.best, ctx)?;
+            run.state.best_loss = run.held_out_loss(&model.valid(), ctx)?;
             return Ok((run, model));
         };
         run.state = saved.state()?;
         model = saved.load("model", model)?;
-        run.best = saved.load("best", run.best)?;
+        run.best = saved.trained("best", &model)?;
         let settings = (config.optimiser(), saved.step);
         run.optimiser = saved.load_adamw("adamw", settings, &model)?;
         Ok((run, model))
@@ -319,13 +319,13 @@ impl<'a> Sft<'a> {
             lr_multiplier: lr_multiplier(schedule, done, config.warmup_steps, config.steps, 0.0),
             device: &ctx.device,
         };
+        let model = model.dropping(ctx.dropout(step));
         let (model, metrics) = update.make(model, &mut self.optimiser)?;
         let mut metrics = metrics.with("truncated_prompts", self.rows.truncated as f64);
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
-            let candidate = model.valid();
-            let loss = self.held_out_loss(&candidate, ctx)?;
+            let loss = self.held_out_loss(&model.valid(), ctx)?;
             if loss < self.state.best_loss {
-                (self.state.best_loss, self.best) = (loss, candidate);
+                (self.state.best_loss, self.best) = (loss, trained_parameters(&model));
             }
             metrics = metrics
                 .with("eval_loss", loss)

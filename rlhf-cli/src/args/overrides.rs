@@ -18,6 +18,18 @@ const FLAGS: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
+/// The flag of the stages that train an existing model, see [`LoraArgs`].
+const LORA: (&str, &str) = ("lora", "lora.rank");
+
+/// `--lora`. Its value is read by [`Overrides`], in its place among the other settings.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct LoraArgs {
+    /// Trains adapters of this rank instead of the weights (0: the weights); same as --set
+    /// lora.rank=RANK
+    #[arg(id = "lora", long = "lora", value_name = "RANK", action = ArgAction::Append)]
+    _rank: Vec<String>,
+}
+
 /// One setting from the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Override {
@@ -66,11 +78,14 @@ impl FromArgMatches for Overrides {
             typed: format!("--set {v}"),
             setting: v.to_owned(),
         });
-        for (name, key, _, _) in FLAGS {
-            take(name, &|v| Override {
-                typed: format!("--{name} {v}"),
-                setting: format!("{key}={v}"),
-            });
+        let flags = FLAGS.iter().map(|&(name, key, _, _)| (name, key));
+        for (name, key) in flags.chain([LORA]) {
+            if matches.try_contains_id(name).is_ok() {
+                take(name, &|v| Override {
+                    typed: format!("--{name} {v}"),
+                    setting: format!("{key}={v}"),
+                });
+            }
         }
         found.sort_by_key(|(at, _)| *at);
         Ok(Self(
@@ -90,6 +105,7 @@ mod tests {
 
     fn parse(args: &[&str]) -> Vec<String> {
         let command = Overrides::augment_args(Command::new("t").no_binary_name(true));
+        let command = LoraArgs::augment_args(command);
         let found = Overrides::from_arg_matches(&command.get_matches_from(args)).unwrap();
         found.0.into_iter().map(|o| o.setting).collect()
     }
@@ -110,5 +126,9 @@ mod tests {
             ["seed=2", "seed=1"]
         );
         assert!(parse(&[]).is_empty());
+        assert_eq!(
+            parse(&["--lora", "8", "--set", "lora.rank=4"]),
+            ["lora.rank=8", "lora.rank=4"]
+        );
     }
 }

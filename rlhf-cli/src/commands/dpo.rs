@@ -1,12 +1,14 @@
 //! `rlhf dpo`.
 
 use crate::args::DpoArgs;
-use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
+use crate::commands::comparisons::load_encoded;
+use crate::commands::stage::{Stage, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, save_policy};
+use crate::model_folder::{load_policy, read_shape, save_policy};
 use crate::session::Session;
-use rlhf_data::{Comparison, OnBadRow, group_comparisons, load_preferences};
+use crate::workload::refuse_too_large;
+use rlhf_data::OnBadRow;
 use rlhf_train::Outcome;
 use rlhf_train::dpo::encode_pairs;
 use std::path::{Path, PathBuf};
@@ -38,38 +40,24 @@ fn stage(
     let out = folder.model_dir("dpo");
     let stage = Stage {
         name: "dpo",
-        sections: &[],
+        sections: &["lora", "memory"],
         inputs: data.iter().map(PathBuf::as_path).chain([base]).collect(),
         base_model: Some(base),
         reward_model: None,
     };
     run_stage(session, folder, &stage, |context, card| {
-        let policy = load_policy(base, &session.device)?;
-        let loaded = load_preferences(data, on_bad_row)?;
-        let mut comparisons = group_comparisons(loaded.rows);
         let settings = &session.config.dpo;
-        let all = comparisons.len();
-        if on_bad_row == OnBadRow::Skip {
-            // An answer that does not fit is a bad row; it is never cut.
-            let fits = |c: &Comparison| {
-                let alone = std::slice::from_ref(c);
-                encode_pairs(&policy.tokenizer, alone, settings.max_length).is_ok()
-            };
-            comparisons.retain(fits);
-        }
-        note_skipped(session, "dpo", loaded.skipped + all - comparisons.len());
-        let pairs = encode_pairs(&policy.tokenizer, &comparisons, settings.max_length)?;
-        Ok(
-            match rlhf_train::dpo(settings, &pairs, policy.model, context)? {
-                Outcome::Interrupted { step } => Outcome::Interrupted { step },
-                Outcome::Finished(model) => Outcome::Finished(save_policy(
-                    &out,
-                    &model,
-                    &policy.config,
-                    &policy.tokenizer,
-                    card,
-                )?),
-            },
-        )
+        refuse_too_large(&session.config, "dpo", &read_shape(base)?)?;
+        let policy = load_policy(base, &session.device)?;
+        let (model, beside) = policy.for_training(&session.config)?;
+        let pairs = load_encoded((session, "dpo"), data, on_bad_row, |comparisons| {
+            encode_pairs(&beside.tokenizer, comparisons, settings.max_length)
+        })?;
+        Ok(match rlhf_train::dpo(settings, &pairs, model, context)? {
+            Outcome::Interrupted { step } => Outcome::Interrupted { step },
+            Outcome::Finished(model) => {
+                Outcome::Finished(save_policy(&out, &model, &beside, card)?)
+            }
+        })
     })
 }

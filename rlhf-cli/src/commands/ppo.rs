@@ -5,8 +5,9 @@ use crate::commands::pretrain::{encode_enough, optional_texts};
 use crate::commands::stage::{Stage, note_skipped, note_truncated, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, load_reward, save_policy};
+use crate::model_folder::{load_policy, load_reward, read_shape, save_policy};
 use crate::session::Session;
+use crate::workload::refuse_too_large;
 use rlhf_data::{OnBadRow, load_prompts, pack};
 use rlhf_ppo::PpoModels;
 use rlhf_ppo::rollout::encode_prompts;
@@ -63,16 +64,23 @@ pub(crate) fn stage(
         .map(PathBuf::as_path);
     let stage = Stage {
         name: "ppo",
-        sections: &[],
+        sections: &["lora", "memory"],
         inputs: files.chain([inputs.model, inputs.reward]).collect(),
         base_model: Some(inputs.model),
         reward_model: Some(inputs.reward),
     };
     run_stage(session, folder, &stage, |context, card| {
-        let settings = &session.config.ppo;
+        let (settings, lora) = (&session.config.ppo, &session.config.lora);
+        if lora.is_on() && lora.dropout > 0.0 {
+            let text = "lora.dropout: PPO compares log-probs before and after an update, and what \
+                        is dropped would differ";
+            return Err(CliError::usage(text).hint("set lora.dropout=0"));
+        }
+        refuse_too_large(&session.config, "ppo", &read_shape(inputs.model)?)?;
         let policy = load_policy(inputs.model, &session.device)?;
+        let (model, beside) = policy.for_training(&session.config)?;
         let reward = load_reward(inputs.reward, &session.device)?;
-        let context_length = policy.config.max_position_embeddings;
+        let context_length = beside.config.max_position_embeddings;
         let room = context_length.saturating_sub(settings.loss.max_new_tokens);
         if room == 0 {
             let message = format!(
@@ -86,17 +94,17 @@ pub(crate) fn stage(
         }
         let loaded = load_prompts(inputs.prompts, inputs.on_bad_row)?;
         note_skipped(session, "ppo", loaded.skipped);
-        let (prompts, truncated) = encode_prompts(&policy.tokenizer, &loaded.rows, room)?;
+        let (prompts, truncated) = encode_prompts(&beside.tokenizer, &loaded.rows, room)?;
         note_truncated(session, "ppo", truncated, prompts.len());
         let text = optional_texts(inputs.text)?;
         let length = session.config.pretrain.sequence_length.min(context_length);
-        let text = encode_enough(&policy.tokenizer, &text, settings.ptx_rows() * length)?;
+        let text = encode_enough(&beside.tokenizer, &text, settings.ptx_rows() * length)?;
         let source = reward.source(&session.device, settings.rollouts);
         let models = PpoModels {
-            policy: policy.model,
-            value: load_reward(inputs.reward, &session.device)?.model,
+            policy: model,
+            value: reward.value_model(&session.config)?,
             reward: &source,
-            tokenizer: &policy.tokenizer,
+            tokenizer: &beside.tokenizer,
             prompts: &prompts,
             pretraining: &pack(&text, length),
         };
@@ -107,8 +115,7 @@ pub(crate) fn stage(
                     let steps = result.steps;
                     session.note(&format!("ppo: ended after {steps} updates at KL {kl:.2}"));
                 }
-                let (model, tokenizer) = (&result.policy, &policy.tokenizer);
-                Outcome::Finished(save_policy(&out, model, &policy.config, tokenizer, card)?)
+                Outcome::Finished(save_policy(&out, &result.policy, &beside, card)?)
             }
         })
     })

@@ -37,28 +37,27 @@ pub(crate) fn stage(
     let out = folder.model_dir("pretrain");
     let stage = Stage {
         name: "pretrain",
-        sections: &["model"],
+        sections: &["model", "memory"],
         inputs: data.iter().map(PathBuf::as_path).chain(base).collect(),
         base_model: base,
         reward_model: None,
     };
     run_stage(session, folder, &stage, |context, card| {
         let texts = load_texts(data, OnBadRow::Fail)?.rows;
-        let Policy {
-            model,
-            config,
-            tokenizer,
-        } = match base {
+        let policy = match base {
             Some(dir) => load_policy(dir, &session.device)?,
             None => fresh(session, &texts)?,
         };
-        let documents = encode_texts(&tokenizer, &texts)?;
+        let (model, beside) = policy.split();
+        let on = session.config.memory.gradient_checkpointing;
+        let model = model.merged().with_gradient_checkpointing(on);
+        let documents = encode_texts(&beside.tokenizer, &texts)?;
         let settings = &session.config.pretrain;
         Ok(
             match rlhf_train::pretrain(settings, &documents, model, context)? {
                 Outcome::Interrupted { step } => Outcome::Interrupted { step },
                 Outcome::Finished(model) => {
-                    Outcome::Finished(save_policy(&out, &model, &config, &tokenizer, card)?)
+                    Outcome::Finished(save_policy(&out, &model, &beside, card)?)
                 }
             },
         )
@@ -75,6 +74,7 @@ fn fresh(session: &Session, texts: &[TextRow]) -> Result<Policy, CliError> {
         model,
         config,
         tokenizer,
+        base: PathBuf::new(),
     })
 }
 

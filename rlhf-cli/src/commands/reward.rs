@@ -1,12 +1,14 @@
 //! `rlhf reward`.
 
 use crate::args::RewardArgs;
-use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
+use crate::commands::comparisons::load_encoded;
+use crate::commands::stage::{Stage, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, save_reward};
+use crate::model_folder::{load_policy, read_shape, save_reward};
 use crate::session::Session;
-use rlhf_data::{Comparison, OnBadRow, group_comparisons, load_preferences};
+use crate::workload::refuse_too_large;
+use rlhf_data::OnBadRow;
 use rlhf_reward::{encode_comparisons, train_reward};
 use rlhf_train::Outcome;
 use std::path::{Path, PathBuf};
@@ -43,39 +45,29 @@ pub(crate) fn stage(
     let out = folder.model_dir("reward");
     let stage = Stage {
         name: "reward",
-        sections: &[],
+        sections: &["lora", "memory"],
         inputs: data.iter().map(PathBuf::as_path).chain([base]).collect(),
         base_model: Some(base),
         reward_model: None,
     };
     run_stage(session, folder, &stage, |context, card| {
-        let policy = load_policy(base, &session.device)?;
-        let loaded = load_preferences(data, on_bad_row)?;
-        let mut comparisons = group_comparisons(loaded.rows);
         let settings = &session.config.reward;
-        let all = comparisons.len();
-        if on_bad_row == OnBadRow::Skip {
-            // An answer that does not fit is a bad row; it is never cut.
-            let fits = |c: &Comparison| {
-                let alone = std::slice::from_ref(c);
-                encode_comparisons(&policy.tokenizer, alone, settings.max_length).is_ok()
-            };
-            comparisons.retain(fits);
-        }
-        note_skipped(session, "reward", loaded.skipped + all - comparisons.len());
-        let encoded = encode_comparisons(&policy.tokenizer, &comparisons, settings.max_length)?;
-        Ok(
-            match train_reward(settings, &encoded, policy.model, context)? {
-                Outcome::Interrupted { step } => Outcome::Interrupted { step },
-                Outcome::Finished((model, summary)) => {
-                    session.note(&format!(
-                        "reward: {:.3} of {} held-out pairs in the right order",
-                        summary.accuracy(),
-                        summary.pairs
-                    ));
-                    Outcome::Finished(save_reward(&out, &model, &policy.tokenizer, card)?)
-                }
-            },
-        )
+        refuse_too_large(&session.config, "reward", &read_shape(base)?)?;
+        let policy = load_policy(base, &session.device)?;
+        let (model, beside) = policy.for_training(&session.config)?;
+        let encoded = load_encoded((session, "reward"), data, on_bad_row, |comparisons| {
+            encode_comparisons(&beside.tokenizer, comparisons, settings.max_length)
+        })?;
+        Ok(match train_reward(settings, &encoded, model, context)? {
+            Outcome::Interrupted { step } => Outcome::Interrupted { step },
+            Outcome::Finished((model, summary)) => {
+                session.note(&format!(
+                    "reward: {:.3} of {} held-out pairs in the right order",
+                    summary.accuracy(),
+                    summary.pairs
+                ));
+                Outcome::Finished(save_reward(&out, &model, &beside, card)?)
+            }
+        })
     })
 }

@@ -5,8 +5,9 @@ use crate::commands::pretrain::{encode_enough, optional_texts};
 use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, save_policy};
+use crate::model_folder::{load_policy, read_shape, save_policy};
 use crate::session::Session;
+use crate::workload::refuse_too_large;
 use rlhf_data::{OnBadRow, load_conversations};
 use rlhf_train::{Outcome, SftData};
 use std::path::{Path, PathBuf};
@@ -45,20 +46,22 @@ pub(crate) fn stage(
     let files = data.iter().chain(text).map(PathBuf::as_path);
     let stage = Stage {
         name: "sft",
-        sections: &[],
+        sections: &["lora", "memory"],
         inputs: files.chain([base]).collect(),
         base_model: Some(base),
         reward_model: None,
     };
     run_stage(session, folder, &stage, |context, card| {
+        let settings = &session.config.sft;
+        refuse_too_large(&session.config, "sft", &read_shape(base)?)?;
         let policy = load_policy(base, &session.device)?;
+        let (model, beside) = policy.for_training(&session.config)?;
         let loaded = load_conversations(data, on_bad_row)?;
         let rows = loaded.rows;
         let encoded = rows
             .iter()
-            .map(|row| policy.tokenizer.encode_conversation(&row.messages));
+            .map(|row| beside.tokenizer.encode_conversation(&row.messages));
         let mut demonstrations = encoded.collect::<Result<Vec<_>, _>>()?;
-        let settings = &session.config.sft;
         let all = demonstrations.len();
         if on_bad_row == OnBadRow::Skip {
             // An answer that does not fit is a bad row; it is never cut.
@@ -68,22 +71,16 @@ pub(crate) fn stage(
         let pretraining = optional_texts(text)?;
         let rows = settings.steps as f64 * settings.batch_size as f64 * settings.pretraining_share;
         let tokens = rows.ceil() as usize * settings.max_length;
-        let pretraining = encode_enough(&policy.tokenizer, &pretraining, tokens)?;
+        let pretraining = encode_enough(&beside.tokenizer, &pretraining, tokens)?;
         let data = SftData {
             demonstrations: &demonstrations,
             pretraining: &pretraining,
         };
-        Ok(
-            match rlhf_train::sft(settings, data, policy.model, context)? {
-                Outcome::Interrupted { step } => Outcome::Interrupted { step },
-                Outcome::Finished(model) => Outcome::Finished(save_policy(
-                    &out,
-                    &model,
-                    &policy.config,
-                    &policy.tokenizer,
-                    card,
-                )?),
-            },
-        )
+        Ok(match rlhf_train::sft(settings, data, model, context)? {
+            Outcome::Interrupted { step } => Outcome::Interrupted { step },
+            Outcome::Finished(model) => {
+                Outcome::Finished(save_policy(&out, &model, &beside, card)?)
+            }
+        })
     })
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+mod adapters;
 mod bad_rows;
 mod bench;
 mod configuration;
@@ -20,7 +21,7 @@ fn help_lists_the_commands_and_every_command_has_help() {
     assert_eq!(help.code, 0);
     let commands = [
         "run", "pretrain", "sft", "collect", "reward", "dpo", "ppo", "eval", "generate", "score",
-        "chat", "data", "config", "bench", "table",
+        "chat", "data", "config", "bench", "table", "merge", "estimate",
     ];
     for command in commands {
         assert!(

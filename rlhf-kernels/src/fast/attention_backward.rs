@@ -221,11 +221,11 @@ impl KeyHead<'_> {
         unsafe {
             if self.needed.v {
                 let dv = Target::shared(self.outputs.v, to_key, key_rows, true);
-                dv.add(weights.t(), grad, Threads::One);
+                dv.add(weights.t(), grad, 1.0, Threads::One);
             }
             if self.needed.k {
                 let dk = Target::shared(self.outputs.k, to_key, key_rows, true);
-                dk.add(by_score.t(), q, Threads::One);
+                dk.add(by_score.t(), q, 1.0, Threads::One);
             }
             if self.needed.q {
                 let dq = Target::shared(self.outputs.q, to_query, query_rows, false);

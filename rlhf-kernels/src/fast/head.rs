@@ -11,6 +11,10 @@ const ROWS: usize = 16;
 /// Numbers of logits that a forward without gradient holds at a time.
 const CHUNK_NUMBERS: usize = 1 << 22;
 
+/// Numbers of logits that are kept from forward to backward (256 MiB); more are computed again, a
+/// chunk of rows at a time.
+const KEPT_NUMBERS: usize = 1 << 26;
+
 /// What forward and backward read. `hidden` is `[n, d]`, `weight` `[d, v]` in any layout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a> {
@@ -104,12 +108,20 @@ impl<'a> Inputs<'a> {
         });
     }
 
+    /// Rows whose logits exist at a time where those of all are not kept.
+    fn chunk_rows(&self) -> usize {
+        (CHUNK_NUMBERS / self.vocab).clamp(ROWS, 512)
+    }
+
+    /// Whether the logits of all rows are few enough to be kept for the backward pass.
+    pub(crate) fn are_kept(&self) -> bool {
+        self.len() * self.vocab <= KEPT_NUMBERS
+    }
+
     /// All rows, with the logits for a chunk of rows at a time.
     pub(crate) fn forward(&self) -> Vec<RowResult> {
         let mut results = vec![RowResult::default(); self.len()];
-        let rows = (CHUNK_NUMBERS / self.vocab)
-            .clamp(ROWS, 512)
-            .min(self.len());
+        let rows = self.chunk_rows().min(self.len());
         let mut logits = Vec::with_capacity(rows.max(2) * self.vocab);
         for (i, results) in results.chunks_mut(rows.max(1)).enumerate() {
             let from = i * rows;
@@ -196,6 +208,125 @@ impl<'a> Inputs<'a> {
                     out.set(hidden.t(), by_logit, scale, Threads::All);
                 }
             })
+        }
+    }
+
+    /// Adds the gradient by `weight` to one that is laid out as [`Self::gradient_of_weight`] does.
+    fn add_gradient_of_weight(&self, by_logit: &[f32], transposed: bool, sum: &mut [f32]) {
+        let (n, d, v) = (self.len(), self.width, self.vocab);
+        let by_logit = Matrix::new(by_logit, n, v, v);
+        let hidden = Matrix::new(self.hidden, n, d, d);
+        let scale = 1.0 / self.temperature;
+        if transposed {
+            Target::new(sum, v, d).add(by_logit.t(), hidden, scale, Threads::All);
+        } else {
+            Target::new(sum, d, v).add(hidden.t(), by_logit, scale, Threads::All);
+        }
+    }
+
+    /// The gradients by `hidden` and by `weight`, those that are wanted, with the logits computed
+    /// again for `rows` rows at a time.
+    pub(crate) fn gradients_in_chunks(
+        &self,
+        results: &[RowResult],
+        (by_logprob, by_entropy): (&[f32], &[f32]),
+        wanted: Wanted,
+        rows: Option<usize>,
+    ) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
+        let rows = rows.unwrap_or_else(|| self.chunk_rows());
+        let mut of_hidden = wanted.hidden.then(|| Vec::with_capacity(self.hidden.len()));
+        let zeros = || vec![0.0; self.width * self.vocab];
+        let mut of_weight = wanted.weight.then(zeros);
+        for from in (0..self.len()).step_by(rows) {
+            let to = (from + rows).min(self.len());
+            let chunk = Self {
+                hidden: &self.hidden[from * self.width..to * self.width],
+                targets: &self.targets[from..to],
+                ..*self
+            };
+            let (_, mut logits) = chunk.forward_keeping();
+            let by_entropy = by_entropy.get(from..to).unwrap_or_default();
+            chunk.logit_gradients(
+                &mut logits,
+                &results[from..to],
+                &by_logprob[from..to],
+                by_entropy,
+            );
+            if let Some(of_hidden) = &mut of_hidden {
+                of_hidden.extend(chunk.gradient_of_hidden(&logits));
+            }
+            if let Some(of_weight) = &mut of_weight {
+                chunk.add_gradient_of_weight(&logits, wanted.transposed, of_weight);
+            }
+        }
+        (of_hidden, of_weight)
+    }
+}
+
+/// Which gradients are asked for, and whether that of the weight is `[v, d]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) hidden: bool,
+    pub(crate) weight: bool,
+    pub(crate) transposed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_in_chunks_are_those_of_all_rows_at_once() {
+        let (n, d, v) = (11, 5, 37);
+        let numbers = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect();
+        let (hidden, weight): (Vec<f32>, Vec<f32>) = (numbers(n * d, 0.7), numbers(d * v, 0.3));
+        let targets: Vec<usize> = (0..n).map(|i| i * 3 % v).collect();
+        let (by_logprob, by_entropy): (Vec<f32>, Vec<f32>) = (numbers(n, 0.9), numbers(n, 1.1));
+        for transposed in [false, true] {
+            let matrix = if transposed {
+                Matrix::new(&weight, v, d, d).t()
+            } else {
+                Matrix::new(&weight, d, v, v)
+            };
+            let inputs = Inputs {
+                hidden: &hidden,
+                weight: matrix,
+                targets: &targets,
+                width: d,
+                vocab: v,
+                temperature: 0.7,
+            };
+            let (results, mut logits) = inputs.forward_keeping();
+            inputs.logit_gradients(&mut logits, &results, &by_logprob, &by_entropy);
+            let whole = [
+                inputs.gradient_of_hidden(&logits),
+                inputs.gradient_of_weight(&logits, transposed),
+            ];
+            let wanted = Wanted {
+                hidden: true,
+                weight: true,
+                transposed,
+            };
+            for rows in [1, 4, 11, 40] {
+                let by = (by_logprob.as_slice(), by_entropy.as_slice());
+                let found = inputs.gradients_in_chunks(&results, by, wanted, Some(rows));
+                let found = [found.0.unwrap(), found.1.unwrap()];
+                for (found, whole) in found.iter().zip(&whole) {
+                    assert_eq!(found.len(), whole.len());
+                    let gaps = found.iter().zip(whole).map(|(a, b)| (a - b).abs());
+                    assert!(gaps.fold(0.0, f32::max) < 1e-5, "{rows} rows");
+                }
+            }
+            let none = Wanted {
+                hidden: false,
+                weight: false,
+                transposed,
+            };
+            let by = (by_logprob.as_slice(), [].as_slice());
+            assert_eq!(
+                inputs.gradients_in_chunks(&results, by, none, None),
+                (None, None)
+            );
         }
     }
 }

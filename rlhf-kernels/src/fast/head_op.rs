@@ -9,7 +9,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Shape, Tensor};
 
-use super::head::{Inputs, RowResult};
+use super::head::{Inputs, RowResult, Wanted};
 use super::product::Matrix;
 use super::storage::{FlexFloat, dense, integers, numbers, tensor};
 
@@ -135,22 +135,35 @@ impl Head for Flex {
 struct Step;
 
 impl Backward<Flex, 2> for Step {
-    /// The call, its results, and `logits / T`.
-    type State = (Call, Vec<RowResult>, Vec<f32>);
+    /// The call, its results, and `logits / T` where they are kept.
+    type State = (Call, Vec<RowResult>, Option<Vec<f32>>);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = dense(grads.consume::<Flex>(&ops.node));
-        let (call, results, mut logits) = ops.state;
+        let (call, results, logits) = ops.state;
         let (by_logprob, by_entropy) = numbers(&grad).split_at(results.len());
         let inputs = call.inputs();
-        inputs.logit_gradients(&mut logits, &results, by_logprob, by_entropy);
         let [to_hidden, to_weight] = ops.parents;
-        if let Some(node) = to_hidden {
-            let values = inputs.gradient_of_hidden(&logits);
+        let wanted = Wanted {
+            hidden: to_hidden.is_some(),
+            weight: to_weight.is_some(),
+            transposed: call.transposed(),
+        };
+        let (of_hidden, of_weight) = match logits {
+            Some(mut logits) => {
+                inputs.logit_gradients(&mut logits, &results, by_logprob, by_entropy);
+                let of_weight = || inputs.gradient_of_weight(&logits, wanted.transposed);
+                (
+                    wanted.hidden.then(|| inputs.gradient_of_hidden(&logits)),
+                    wanted.weight.then(of_weight),
+                )
+            }
+            None => inputs.gradients_in_chunks(&results, (by_logprob, by_entropy), wanted, None),
+        };
+        if let (Some(node), Some(values)) = (to_hidden, of_hidden) {
             grads.register::<Flex>(node.id, tensor(values, call.hidden.shape()));
         }
-        if let Some(node) = to_weight {
-            let values = inputs.gradient_of_weight(&logits, call.transposed());
+        if let (Some(node), Some(values)) = (to_weight, of_weight) {
             let gradient = if call.transposed() {
                 tensor(values, Shape::new([inputs.vocab, inputs.width])).transpose(0, 1)
             } else {
@@ -177,7 +190,13 @@ impl<C: CheckpointStrategy> Head for Autodiff<Flex, C> {
             .stateful()
         {
             OpsKind::Tracked(op) => {
-                let (results, logits) = call.inputs().forward_keeping();
+                let inputs = call.inputs();
+                let (results, logits) = if inputs.are_kept() {
+                    let (results, logits) = inputs.forward_keeping();
+                    (results, Some(logits))
+                } else {
+                    (inputs.forward(), None)
+                };
                 let out = call.output(&results);
                 op.finish((call, results, logits), out)
             }

@@ -126,13 +126,13 @@ impl<'a> Target<'a> {
         self.product(a, b, scale, threads, false);
     }
 
-    /// Adds `a·b` to the numbers there.
-    pub(crate) fn add(self, a: Matrix<'_>, b: Matrix<'_>, threads: Threads) {
+    /// Adds `scale · a·b` to the numbers there.
+    pub(crate) fn add(self, a: Matrix<'_>, b: Matrix<'_>, scale: f32, threads: Threads) {
         assert!(
             self.written,
             "a product is added to memory that was never written"
         );
-        self.product(a, b, 1.0, threads, true);
+        self.product(a, b, scale, threads, true);
     }
 
     fn product(self, a: Matrix<'_>, b: Matrix<'_>, scale: f32, threads: Threads, add: bool) {
@@ -203,7 +203,7 @@ mod tests {
         let (m, mut out) = (Matrix::new(&a, 2, 3, 3), [0.0; 4]);
         Target::new(&mut out, 2, 2).set(m, m.t(), 2.0, Threads::One);
         assert_eq!(out, [28.0, 64.0, 64.0, 154.0]);
-        Target::new(&mut out, 2, 2).add(m, m.t(), Threads::All);
+        Target::new(&mut out, 2, 2).add(m, m.t(), 1.0, Threads::All);
         assert_eq!(out, [42.0, 96.0, 96.0, 231.0]);
         let twice = Matrix::strided(&a, [2, 3], [0, 1]);
         Target::new(&mut out, 2, 2).set(twice, m.t(), 1.0, Threads::One);

@@ -154,7 +154,7 @@ impl ParameterSource for Stored<'_> {
     }
 }
 
-fn floats(view: &TensorView<'_>) -> Vec<f32> {
+pub(super) fn floats(view: &TensorView<'_>) -> Vec<f32> {
     let bytes = view.data();
     let halves = || bytes.as_chunks::<2>().0.iter().copied();
     match view.dtype() {

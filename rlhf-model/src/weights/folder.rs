@@ -53,6 +53,7 @@ pub fn load_score_model(dir: &Path, device: &Device) -> Result<ScoreModel, Model
 /// [`ModelError::Io`] names the file; [`ModelError::Config`] if `config` describes another model;
 /// [`ModelError::NotFinite`] if the weights are no numbers: nothing is written then.
 pub fn save_model(dir: &Path, model: &Transformer, config: &ModelConfig) -> Result<(), ModelError> {
+    refuse_adapters(model)?;
     if model.lm_head.is_some() == config.tie_word_embeddings {
         let reason = format!("is {}, the model is not", config.tie_word_embeddings);
         return Err(ModelError::config("tie_word_embeddings", reason));
@@ -74,12 +75,22 @@ pub fn save_score_model(
     model: &ScoreModel,
     config: &ModelConfig,
 ) -> Result<(), ModelError> {
+    refuse_adapters(&model.backbone)?;
     save(
         dir,
         model,
         config.to_json(config.family.classifier()),
         config,
     )
+}
+
+/// A folder of whole weights has no place for adapters.
+fn refuse_adapters(model: &Transformer) -> Result<(), ModelError> {
+    if model.has_adapters() {
+        let reason = "the model has adapters: merge them first, or save them alone";
+        return Err(ModelError::config("lora", reason));
+    }
+    Ok(())
 }
 
 fn save<M: NamedParameters>(
@@ -102,12 +113,34 @@ fn save<M: NamedParameters>(
     write_json(&dir.join("config.json"), json)
 }
 
-fn write_json(path: &Path, map: Map<String, Value>) -> Result<(), ModelError> {
+pub(super) fn write_json(path: &Path, map: Map<String, Value>) -> Result<(), ModelError> {
     let text = serde_json::to_string_pretty(&map).map_err(|e| ModelError::Json {
         path: path.to_owned(),
         reason: e.to_string(),
     })?;
     write_file(path, format!("{text}\n").as_bytes())
+}
+
+/// The configuration of a language model's folder, with the end tokens of its generation
+/// settings.
+///
+/// # Errors
+/// [`ModelError`] names the file and what is wrong with it.
+pub fn read_model_config(dir: &Path) -> Result<ModelConfig, ModelError> {
+    read_config(dir, Head::Language)
+}
+
+/// Whether a folder's configuration says that it holds a reward model.
+///
+/// # Errors
+/// [`ModelError`] names the file.
+pub fn is_score_model(dir: &Path) -> Result<bool, ModelError> {
+    let path = dir.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
+    let names = architectures(&text);
+    Ok(names
+        .iter()
+        .any(|name| name.ends_with("ForSequenceClassification")))
 }
 
 /// What stands on the trunk.

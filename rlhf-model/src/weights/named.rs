@@ -194,7 +194,7 @@ fn from_vector(name: &str, tensor: Tensor<1>) -> NamedTensor {
     }
 }
 
-fn from_matrix(name: &str, transposed: bool, tensor: Tensor<2>) -> NamedTensor {
+pub(super) fn from_matrix(name: &str, transposed: bool, tensor: Tensor<2>) -> NamedTensor {
     let [rows, columns] = tensor.dims();
     let values = floats(tensor);
     if !transposed {

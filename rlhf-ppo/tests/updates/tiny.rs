@@ -103,6 +103,7 @@ pub(crate) fn config() -> PpoConfig {
         steps: 4,
         rollouts: 8,
         minibatch_size: 4,
+        micro_batch_size: 64,
         epochs: 2,
         learning_rate: 0.003,
         warmup_steps: 2,

@@ -256,7 +256,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     config().validate().unwrap();
     assert!(with(|c| c.minibatch_size = 3).contains("ppo.rollouts"));
     assert!(with(|c| c.minibatch_size = 16).contains("ppo.rollouts"));
-    assert!(with(|c| c.epochs = 0).contains("ppo.rollouts"));
+    assert!(with(|c| c.epochs = 0).contains("ppo.epochs"));
+    assert!(with(|c| c.micro_batch_size = 0).contains("ppo.micro_batch_size"));
     assert!(with(|c| c.kl_coef = f64::NAN).contains("ppo.kl_coef"));
     assert!(with(|c| c.ptx_coef = -1.0).contains("ppo.ptx_coef"));
     assert!(with(|c| c.learning_rate = 0.0).contains("ppo.learning_rate"));

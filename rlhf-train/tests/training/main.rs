@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod adamw;
+mod adapters;
 mod dpo;
 mod gradients;
 mod pretraining;
+mod recomputed;
 mod sft;
 mod tiny;

@@ -1,0 +1,274 @@
+//! `rlhf estimate`: what a stage will take of memory and time, before it starts.
+
+use crate::args::{CommonArgs, LoraArgs};
+use crate::config::Config;
+use crate::console;
+use crate::error::CliError;
+use crate::model_folder::read_shape;
+use crate::session::Session;
+use crate::workload::{Workload, free_memory};
+use burn::module::Module;
+use burn::tensor::Device;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use rlhf_data::PackedRow;
+use rlhf_model::{
+    Generator, LocalGenerator, ModelConfig, Request, SamplingConfig, TokenBatch, Transformer,
+    token_logprobs,
+};
+use rlhf_random::Rng;
+use rlhf_train::memory::{TrainingMemory, shown_bytes};
+use rlhf_train::supervised::supervised_gradients;
+use rlhf_train::{AdamW, AdamWConfig};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Sampled tokens of an answer from which the time of all is told.
+const SAMPLED: usize = 8;
+
+/// `rlhf estimate`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EstimateArgs {
+    /// The stage
+    #[arg(value_name = "STAGE", value_parser = stages())]
+    pub(crate) stage: String,
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Adapters.
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
+    /// The folder of the model to train; without it, the shape that the settings give a fresh one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// Tokens of a prompt, for ppo
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) prompt_length: usize,
+}
+
+fn stages() -> PossibleValuesParser {
+    ["pretrain", "sft", "reward", "dpo", "ppo"].into()
+}
+
+/// Prints what a stage needs of memory, counted from the shapes, and of time, measured on a model of
+/// the same widths with one block and with two.
+///
+/// # Errors
+/// If the settings or the model can't be used, or the result can't be printed.
+pub(crate) fn estimate(args: &EstimateArgs) -> Result<(), CliError> {
+    let session = Session::without_handler(&args.common)?;
+    let config = &session.config;
+    let model = match &args.model {
+        Some(dir) => read_shape(dir)?,
+        None => config.model.model_config(),
+    };
+    let Some(work) = Workload::of(config, &args.stage, args.prompt_length) else {
+        return Err(CliError::usage(format!(
+            "estimate: {} does not train",
+            args.stage
+        )));
+    };
+    let memory = work.memory(config, &model)?;
+    let update = seconds_of_update(&work, config, &model, &session.device)?;
+    let trained = config.lora.num_trained(&model)?;
+    let (free, seconds) = (free_memory(), update * work.steps as f64);
+    if session.json {
+        let result = json!({
+            "stage": args.stage,
+            "parameters": model.num_parameters(),
+            "trained_parameters": trained,
+            "memory_bytes": memory.total(),
+            "memory": {
+                "weights": memory.weights,
+                "gradients": memory.gradients,
+                "optimiser": memory.optimiser,
+                "best_weights": memory.best,
+                "activations": memory.activations,
+                "logits": memory.logits,
+            },
+            "free_bytes": free,
+            "fits": free.is_none_or(|free| memory.total() <= free),
+            "update_seconds": update,
+            "steps": work.steps,
+            "seconds": seconds,
+        });
+        return console::print(&result.to_string());
+    }
+    let model = (model.num_parameters(), trained);
+    console::print(&table(model, &memory, free, (update, work.steps, seconds)))
+}
+
+fn table(
+    (parameters, trained): (usize, usize),
+    memory: &TrainingMemory,
+    free: Option<u64>,
+    (update, steps, seconds): (f64, u64, f64),
+) -> String {
+    let mut lines = vec![format!(
+        "parameters        {parameters}, of which {trained} are trained"
+    )];
+    let parts = [
+        ("weights", memory.weights),
+        ("gradients", memory.gradients),
+        ("optimiser", memory.optimiser),
+        ("best weights", memory.best),
+        ("activations", memory.activations),
+        ("logits", memory.logits),
+        ("memory", memory.total()),
+    ];
+    lines.extend(parts.map(|(name, bytes)| format!("{name:<17} {}", shown_bytes(bytes))));
+    if let Some(free) = free {
+        let fits = if memory.total() <= free {
+            "it fits"
+        } else {
+            "it does not fit"
+        };
+        lines.push(format!("free              {}: {fits}", shown_bytes(free)));
+    }
+    lines.push(format!("an update         {update:.2} s at full lengths"));
+    lines.push(format!(
+        "{:<17} {}",
+        format!("{steps} updates"),
+        shown_seconds(seconds)
+    ));
+    lines.join("\n")
+}
+
+fn shown_seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// The seconds of one update. Work grows by the same amount with each block.
+fn seconds_of_update(
+    work: &Workload,
+    config: &Config,
+    model: &ModelConfig,
+    device: &Device,
+) -> Result<f64, CliError> {
+    let one = Parts::measure(work, config, model, 1, device)?;
+    let two = Parts::measure(work, config, model, 2, device)?;
+    let blocks = model.num_hidden_layers as f64;
+    let grown = |one: f64, two: f64| (one + (blocks - 1.0) * (two - one)).max(one);
+    let rows = work.micro_rows.min(work.rows).max(1) as f64;
+    let of_rows = |rows_of_kind: usize| rows_of_kind as f64 / rows;
+    let training = grown(one.training, two.training) * of_rows(work.rows);
+    let forward = grown(one.forward, two.forward) * of_rows(work.forward_rows);
+    let step = grown(one.step, two.step);
+    let sampled = match work.answers {
+        Some((answers, new)) => {
+            let times = of_rows(answers) * new as f64 / SAMPLED as f64;
+            grown(one.sampled, two.sampled) * times
+        }
+        None => 0.0,
+    };
+    Ok((training + step) * work.networks as f64 + forward + sampled)
+}
+
+/// Seconds of the parts of an update with a model of few blocks: a micro-batch forward and back, the
+/// optimiser's step, a micro-batch forward, a few tokens sampled for a micro-batch.
+struct Parts {
+    training: f64,
+    step: f64,
+    forward: f64,
+    sampled: f64,
+}
+
+impl Parts {
+    fn measure(
+        work: &Workload,
+        config: &Config,
+        shape: &ModelConfig,
+        blocks: usize,
+        device: &Device,
+    ) -> Result<Self, CliError> {
+        let shape = ModelConfig {
+            num_hidden_layers: blocks,
+            ..shape.clone()
+        };
+        let plain = Transformer::init(&shape, config.seed, device)?;
+        let plain = if config.lora.is_on() {
+            plain.with_lora(&config.lora, config.seed)?
+        } else {
+            plain
+        };
+        let on = config.memory.gradient_checkpointing;
+        let plain = plain.with_gradient_checkpointing(on);
+        let length = work.length.min(shape.max_position_embeddings).max(2);
+        let count = work.micro_rows.min(work.rows).max(1);
+        let rows = random_rows(count, (length, work.targets), shape.vocab_size);
+        let rows: Vec<&PackedRow> = rows.iter().collect();
+        let mut model = plain.clone().train();
+        let mut optimiser = AdamW::new(AdamWConfig::default());
+        let mut found = Self {
+            training: f64::INFINITY,
+            step: f64::INFINITY,
+            forward: f64::INFINITY,
+            sampled: f64::INFINITY,
+        };
+        let least = |seconds: &mut f64, started: Instant| {
+            *seconds = seconds.min(started.elapsed().as_secs_f64());
+        };
+        // The first round warms up; the least of the others counts.
+        for round in 0..3 {
+            let started = Instant::now();
+            let mut gradients = supervised_gradients(&model, &rows, count, device)?.gradients;
+            if round > 0 {
+                least(&mut found.training, started);
+            }
+            let started = Instant::now();
+            let stepped = optimiser.step(model, &mut gradients, 1.0);
+            (model, _) = stepped.map_err(|e| e.at("estimate", round, &[]))?;
+            if round > 0 {
+                least(&mut found.step, started);
+            }
+        }
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+        if work.forward_rows > 0 {
+            for _ in 0..2 {
+                let (batch, started) = (TokenBatch::right_padded(&ids, device), Instant::now());
+                token_logprobs(&plain, &batch, 1.0).into_data();
+                least(&mut found.forward, started);
+            }
+        } else {
+            found.forward = 0.0;
+        }
+        found.sampled = 0.0;
+        if let Some((_, new)) = work.answers {
+            let prompt = length.saturating_sub(new).clamp(1, length);
+            let requests: Vec<Request<'_>> = ids
+                .iter()
+                .zip(0..)
+                .map(|(ids, stream)| Request {
+                    prompt: &ids[..prompt],
+                    stream,
+                })
+                .collect();
+            let started = Instant::now();
+            let generator = LocalGenerator::new(&plain, count);
+            let sampling = SamplingConfig {
+                max_new_tokens: SAMPLED.min(new),
+                ..SamplingConfig::default()
+            };
+            generator.generate(&requests, &sampling)?;
+            found.sampled = started.elapsed().as_secs_f64();
+        }
+        Ok(found)
+    }
+}
+
+/// Rows of random tokens; at least one, the last ones, carries loss.
+fn random_rows(rows: usize, (length, targets): (usize, usize), vocab: usize) -> Vec<PackedRow> {
+    let mut rng = Rng::new(1).key("estimate");
+    let first = length - targets.clamp(1, length - 1);
+    let mut row = || PackedRow {
+        ids: (0..length).map(|_| rng.below(vocab) as u32).collect(),
+        loss_mask: (0..length).map(|t| t >= first).collect(),
+        segment_starts: vec![0],
+    };
+    (0..rows).map(|_| row()).collect()
+}

@@ -1,0 +1,163 @@
+//! What an update of a stage works on, and what that needs of memory.
+
+use crate::config::Config;
+use crate::error::CliError;
+use rlhf_model::ModelConfig;
+use rlhf_train::memory::{TrainingMemory, TrainingShape, training_memory, unless_too_large};
+
+/// One update of a stage at full lengths.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Workload {
+    /// Updates.
+    pub(crate) steps: u64,
+    /// Rows that gradients are taken of, counted once for each pass over them.
+    pub(crate) rows: usize,
+    /// Of those, as many at a time.
+    pub(crate) micro_rows: usize,
+    /// Rows that are looked at without gradients.
+    pub(crate) forward_rows: usize,
+    /// Tokens of a row.
+    pub(crate) length: usize,
+    /// Tokens of a row whose log-probs are wanted.
+    pub(crate) targets: usize,
+    /// Answers that are sampled, and their new tokens.
+    pub(crate) answers: Option<(usize, usize)>,
+    /// Networks that are trained side by side.
+    pub(crate) networks: usize,
+    /// Whole models beside them that are not trained.
+    frozen: u64,
+    /// Whether the best weights so far are kept.
+    keeps_best: bool,
+}
+
+impl Workload {
+    /// Of a stage whose prompts have so many tokens; none for a stage that does not train.
+    pub(crate) fn of(config: &Config, stage: &str, prompt: usize) -> Option<Self> {
+        let whole = !config.lora.is_on();
+        let plain = Self {
+            steps: 0,
+            rows: 0,
+            micro_rows: 0,
+            forward_rows: 0,
+            length: 0,
+            targets: 0,
+            answers: None,
+            networks: 1,
+            frozen: 0,
+            keeps_best: true,
+        };
+        Some(match stage {
+            "pretrain" => Self {
+                steps: config.pretrain.steps,
+                rows: config.pretrain.batch_size,
+                micro_rows: config.pretrain.micro_batch_size,
+                length: config.pretrain.sequence_length,
+                targets: config.pretrain.sequence_length,
+                keeps_best: false,
+                ..plain
+            },
+            "sft" => Self {
+                steps: config.sft.steps,
+                rows: (config.sft.batch_size as f64 * (1.0 + config.sft.pretraining_share))
+                    as usize,
+                micro_rows: config.sft.micro_batch_size,
+                length: config.sft.max_length,
+                targets: config.sft.max_length,
+                ..plain
+            },
+            "reward" => Self {
+                steps: config.reward.steps,
+                rows: 2 * config.reward.batch_size,
+                micro_rows: 2 * config.reward.micro_batch_size,
+                length: config.reward.max_length,
+                ..plain
+            },
+            "dpo" => Self {
+                steps: config.dpo.steps,
+                rows: 2 * config.dpo.batch_size,
+                micro_rows: 2 * config.dpo.micro_batch_size,
+                forward_rows: 2 * config.dpo.batch_size,
+                length: config.dpo.max_length,
+                targets: config.dpo.max_length,
+                frozen: u64::from(whole),
+                ..plain
+            },
+            "ppo" => {
+                let (ppo, new) = (&config.ppo, config.ppo.loss.max_new_tokens);
+                let minibatches = ppo.rollouts.div_ceil(ppo.minibatch_size.max(1));
+                let text = minibatches * ppo.ptx_batch_size();
+                Self {
+                    steps: ppo.steps,
+                    rows: ppo.epochs * (ppo.rollouts + text / 2),
+                    micro_rows: ppo.micro_batch_size.min(ppo.minibatch_size),
+                    // Policy, reference, value and reward model look at every answer.
+                    forward_rows: 4 * ppo.rollouts,
+                    length: prompt + new,
+                    targets: new,
+                    answers: Some((ppo.rollouts, new)),
+                    networks: 2,
+                    // With adapters, the value model shares the reward model's weights.
+                    frozen: if whole { 2 } else { 0 },
+                    keeps_best: false,
+                    ..plain
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// What it needs of memory.
+    ///
+    /// # Errors
+    /// If the adapters fit no matrix of the model.
+    pub(crate) fn memory(
+        &self,
+        config: &Config,
+        model: &ModelConfig,
+    ) -> Result<TrainingMemory, CliError> {
+        let rows = self.micro_rows.min(self.rows);
+        let length = self.length.min(model.max_position_embeddings);
+        Ok(training_memory(&TrainingShape {
+            model,
+            lora: &config.lora,
+            gradient_checkpointing: config.memory.gradient_checkpointing,
+            trained: self.networks as u64,
+            frozen: self.frozen,
+            keeps_best: self.keeps_best,
+            tokens: (rows * length * self.networks) as u64,
+            targets: (rows * self.targets.min(length)) as u64,
+        })?)
+    }
+}
+
+/// Refuses a stage that can't fit into the memory that is free, before anything is loaded.
+///
+/// # Errors
+/// If it can't.
+pub(crate) fn refuse_too_large(
+    config: &Config,
+    stage: &str,
+    model: &ModelConfig,
+) -> Result<(), CliError> {
+    let prompt = model.max_position_embeddings.min(128);
+    if let (Some(work), Some(free)) = (Workload::of(config, stage, prompt), free_memory()) {
+        unless_too_large(stage, &work.memory(config, model)?, free)?;
+    }
+    Ok(())
+}
+
+/// Bytes of memory that this process may still take, where the system says so.
+pub(crate) fn free_memory() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    let number = |name: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    let limit = number("memory.max").zip(number("memory.current"));
+    let left = limit.map_or(u64::MAX, |(most, now)| most.saturating_sub(now));
+    Some((kib * 1024).min(left))
+}
