@@ -1,13 +1,17 @@
 //! A JSON object to a row of its file's format.
 
+mod measuring;
+mod rated;
+
 use crate::fields::{
-    FieldError, filled, filled_text, instruction_input, message, messages, needed, optional_ids,
-    optional_number, optional_object, text,
+    FieldError, filled, filled_text, instruction_input, is_filled, message, messages, needed,
+    optional_ids, optional_number, optional_object, text, truth,
 };
-use crate::format::{Format, PROMPT_FIELDS};
+use crate::format::Format;
 use crate::read::Row;
+use crate::recognise::{PROMPT_FIELDS, RATING_FIELDS, TRUTHFUL_QA};
 use crate::row::{
-    Conversation, InstructionRow, Message, Preference, Prompt, Response, Role, TextRow,
+    Conversation, Feedback, InstructionRow, Message, Preference, Prompt, Response, Role, TextRow,
 };
 use crate::transcript;
 use serde_json::{Map, Value};
@@ -21,28 +25,150 @@ pub(crate) fn row(format: Format, object: &Object) -> Result<Row, FieldError> {
             let text = filled_text(object, "text")?.to_owned();
             Ok(Row::Text(TextRow { text }))
         }
-        Format::Instruction => instruction(object).map(Row::Instruction),
+        Format::Instruction => instruction(object),
+        Format::PromptCompletion => prompt_completion(object).map(Row::Conversation),
         Format::Preference => preference(object).map(Row::Preference),
         Format::HhTranscripts => transcripts(object).map(Row::Preference),
-        Format::Prompt => {
-            let field = if object.contains_key("messages") {
-                "messages"
-            } else {
-                "prompt"
-            };
-            let messages = waiting(turns(needed(object, field)?, field)?, field)?;
-            Ok(Row::Prompt(Prompt {
-                messages,
-                row: object.clone(),
-            }))
+        Format::UltraFeedback => rated::ultrafeedback(object).map(Row::Preference),
+        Format::PandaLm => rated::pandalm(object).map(Row::Preference),
+        Format::Kto => feedback(object).map(Row::Feedback),
+        Format::Prompt => prompt_row(object).map(Row::Prompt),
+        Format::IfEval => {
+            measuring::check_instructions(object)?;
+            prompt_row(object).map(Row::Prompt)
         }
+        Format::TruthfulQa => measuring::truth_question(object).map(Row::Truth),
+        Format::MtBench => measuring::turns_question(object).map(Row::Turns),
+        Format::HhhAlignment => measuring::choice_question(object).map(Row::Choice),
         Format::Conversation => conversation(object, "messages").map(Row::Conversation),
         Format::ShareGpt => conversation(object, "conversations").map(Row::Conversation),
         Format::Response => response(object).map(Row::Response),
     }
 }
 
-fn instruction(object: &Object) -> Result<InstructionRow, FieldError> {
+fn prompt_row(object: &Object) -> Result<Prompt, FieldError> {
+    let field = if object.contains_key("messages") {
+        "messages"
+    } else {
+        "prompt"
+    };
+    let messages = waiting(turns(needed(object, field)?, field)?, field)?;
+    Ok(Prompt {
+        messages,
+        row: object.clone(),
+    })
+}
+
+/// An instruction; with a `system` text or a `history` of earlier turns it is a conversation.
+fn instruction(object: &Object) -> Result<Row, FieldError> {
+    let row = demonstration(object)?;
+    if !is_filled(object, "system") && !is_filled(object, "history") {
+        return Ok(Row::Instruction(row));
+    }
+    let mut messages = Vec::new();
+    if is_filled(object, "system") {
+        messages.push(Message::system(text(object, "system")?));
+    }
+    for (i, turn) in history(object)?.iter().enumerate() {
+        let field = format!("history[{i}]");
+        match crate::fields::texts(turn, &field)?.as_slice() {
+            [asked, answered] => messages.extend([
+                Message::user(asked.as_str()),
+                Message::assistant(answered.as_str()),
+            ]),
+            _ => {
+                let reason = "a list of two texts is wanted, question and answer";
+                return Err(FieldError::new(field, reason));
+            }
+        }
+    }
+    messages.extend(Conversation::from(row).messages);
+    Ok(Row::Conversation(Conversation { messages }))
+}
+
+fn history(object: &Object) -> Result<&[Value], FieldError> {
+    match object.get("history") {
+        Some(Value::Array(list)) => Ok(list),
+        Some(found) if is_filled(object, "history") => Err(FieldError::wrong(
+            "history",
+            found,
+            "a list of pairs of texts",
+        )),
+        _ => Ok(&[]),
+    }
+}
+
+fn prompt_completion(object: &Object) -> Result<Conversation, FieldError> {
+    let asked = waiting(turns(needed(object, "prompt")?, "prompt")?, "prompt")?;
+    let answer = answer(object, "completion")?;
+    filled(&answer.text, "completion")?;
+    let mut messages = system_of(object, asked)?;
+    messages.extend(answer.before);
+    messages.push(Message::assistant(answer.text));
+    Ok(Conversation { messages })
+}
+
+fn feedback(object: &Object) -> Result<Feedback, FieldError> {
+    let label = if object.contains_key("label") {
+        "label"
+    } else {
+        "kto_tag"
+    };
+    let label = truth(object, label)?;
+    refuse_tools(object)?;
+    let (prompt, completion) = if object.contains_key("completion") {
+        let Some((field, asked)) = prompt(object)? else {
+            return Err(FieldError::new("prompt", "is missing"));
+        };
+        let mut asked = waiting(asked, field)?;
+        let answer = answer(object, "completion")?;
+        asked.extend(answer.before);
+        (asked, answer.text)
+    } else {
+        let field = ["messages", "conversations"]
+            .into_iter()
+            .find(|field| object.contains_key(*field));
+        let Some(field) = field else {
+            return Err(FieldError::new("completion", "is missing"));
+        };
+        let Conversation { mut messages } = conversation(object, field)?;
+        match messages.pop() {
+            Some(last) if last.role == Role::Assistant => (messages, last.content),
+            _ => {
+                let reason = "the last turn must be the assistant's: it is what the label is about";
+                return Err(FieldError::new(field, reason));
+            }
+        }
+    };
+    filled(&completion, "completion")?;
+    Ok(Feedback {
+        prompt,
+        completion,
+        label,
+    })
+}
+
+/// Tools that a row declares would not reach the model: none of the stages writes them into the
+/// prompt, and a model that learns calls to tools it was never told of learns to invent them.
+fn refuse_tools(object: &Object) -> Result<(), FieldError> {
+    if !is_filled(object, "tools") {
+        return Ok(());
+    }
+    let reason = "the row declares tools, and no stage tells the model of them; `--map tools=` \
+                  reads the row without them";
+    Err(FieldError::new("tools", reason))
+}
+
+/// The turns, with the text of a `system` field before them unless they have a system turn.
+fn system_of(object: &Object, mut messages: Vec<Message>) -> Result<Vec<Message>, FieldError> {
+    let stated = messages.iter().any(|m| m.role == Role::System);
+    if is_filled(object, "system") && !stated {
+        messages.insert(0, Message::system(text(object, "system")?));
+    }
+    Ok(messages)
+}
+
+fn demonstration(object: &Object) -> Result<InstructionRow, FieldError> {
     let answer = if object.contains_key("response") && !object.contains_key("output") {
         "response"
     } else {
@@ -56,6 +182,7 @@ fn instruction(object: &Object) -> Result<InstructionRow, FieldError> {
 }
 
 fn conversation(object: &Object, field: &str) -> Result<Conversation, FieldError> {
+    refuse_tools(object)?;
     let messages = messages(needed(object, field)?, field)?;
     let spoken = messages.iter().position(|m| m.role != Role::System);
     if let Some(first) = spoken.filter(|&i| messages[i].role == Role::Assistant) {
@@ -72,6 +199,7 @@ fn conversation(object: &Object, field: &str) -> Result<Conversation, FieldError
     if answers == 0 {
         return Err(FieldError::new(field, "there is no assistant turn"));
     }
+    let messages = system_of(object, messages)?;
     Ok(Conversation { messages })
 }
 
@@ -121,7 +249,8 @@ fn prompt(object: &Object) -> Result<Option<(&'static str, Vec<Message>)>, Field
         };
         return Ok(Some((field, vec![Message::user(row.user_text())])));
     }
-    turns(&object[field], field).map(|messages| Some((field, messages)))
+    let messages = system_of(object, turns(&object[field], field)?)?;
+    Ok(Some((field, messages)))
 }
 
 fn preference(object: &Object) -> Result<Preference, FieldError> {
@@ -149,41 +278,56 @@ fn preference(object: &Object) -> Result<Preference, FieldError> {
             return Err(FieldError::new(field, reason));
         }
     }
-    let (chosen, rejected) = (chosen.text, rejected.text);
-    pair(Preference {
+    let [chosen_rating, rejected_rating] = ratings(object)?;
+    let row = Preference {
         prompt,
-        chosen,
-        rejected,
-        chosen_rating: optional_number(object, "chosen_rating")?,
-        rejected_rating: optional_number(object, "rejected_rating")?,
+        chosen: chosen.text,
+        rejected: rejected.text,
+        chosen_rating,
+        rejected_rating,
         metadata: optional_object(object, "metadata")?,
-    })
+    };
+    pair(row, [chosen_field, rejected_field])
+}
+
+/// The ratings of the chosen and the rejected answer, under whichever names the row has them.
+fn ratings(object: &Object) -> Result<[Option<f64>; 2], FieldError> {
+    let has = |[chosen, rejected]: &[&str; 2]| {
+        object.contains_key(*chosen) || object.contains_key(*rejected)
+    };
+    let names = RATING_FIELDS.iter().find(|names| has(names));
+    let [chosen, rejected] = names.unwrap_or(&RATING_FIELDS[0]);
+    Ok([
+        optional_number(object, chosen)?,
+        optional_number(object, rejected)?,
+    ])
 }
 
 fn transcripts(object: &Object) -> Result<Preference, FieldError> {
     let split = transcript::split(text(object, "chosen")?, text(object, "rejected")?)?;
-    pair(Preference {
+    let [chosen_rating, rejected_rating] = ratings(object)?;
+    let row = Preference {
         prompt: split.prompt,
         chosen: split.chosen,
         rejected: split.rejected,
-        chosen_rating: optional_number(object, "chosen_rating")?,
-        rejected_rating: optional_number(object, "rejected_rating")?,
+        chosen_rating,
+        rejected_rating,
         metadata: optional_object(object, "metadata")?,
-    })
+    };
+    pair(row, ["chosen", "rejected"])
 }
 
-/// The pair if it says anything: two answers that are not empty and not the same.
-fn pair(row: Preference) -> Result<Preference, FieldError> {
-    for (text, field) in [(&row.chosen, "chosen"), (&row.rejected, "rejected")] {
+/// The pair if it says anything: two answers that are not empty and not the same. `fields` are
+/// those of the chosen and the rejected answer.
+fn pair(row: Preference, fields: [&str; 2]) -> Result<Preference, FieldError> {
+    for (text, field) in [&row.chosen, &row.rejected].into_iter().zip(fields) {
         if text.trim().is_empty() {
             return Err(FieldError::new(field, "the answer is empty"));
         }
     }
     if row.chosen.trim() == row.rejected.trim() {
-        return Err(FieldError::new(
-            "rejected",
-            "is the same as the chosen answer",
-        ));
+        let reason = format!("is the same answer as `{}`", fields[0]);
+        return Err(FieldError::new(fields[1], reason));
     }
     Ok(row)
 }
@@ -241,6 +385,9 @@ fn response(object: &Object) -> Result<Response, FieldError> {
             before
         }
         None if object.get("chosen").is_some_and(Value::is_string) => transcripts(object)?.prompt,
+        None if TRUTHFUL_QA.iter().any(|n| object.contains_key(n[2])) => {
+            vec![Message::user(measuring::truth_question(object)?.question)]
+        }
         None => preference(object)?.prompt,
     };
     Ok(Response {
