@@ -42,6 +42,7 @@ mod data_set;
 mod error;
 mod fields;
 mod format;
+mod guarded;
 mod input;
 mod json;
 mod load;

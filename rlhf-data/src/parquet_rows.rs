@@ -1,7 +1,9 @@
 //! The rows of a Parquet file.
 
 mod guard;
+mod nesting;
 
+use crate::guarded::guarded;
 use crate::records::{Body, Record};
 use guard::{Guarded, GuardedGroup};
 use parquet::file::reader::FileReader;
@@ -10,7 +12,6 @@ use parquet::record::reader::{ReaderIter, TreeBuilder};
 use parquet::record::{Field, Row};
 use serde_json::{Map, Number, Value};
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Rows that are read ahead of each column.
 const AHEAD: usize = 64;
@@ -31,6 +32,7 @@ impl ParquetRows {
     /// # Errors
     /// Why it is not readable, in words.
     pub(crate) fn open(file: File) -> Result<Self, String> {
+        nesting::refuse_deep(&file).map_err(|e| e.to_string())??;
         let open = || SerializedFileReader::new(Guarded::new(file));
         let reader = guarded(open)?;
         Ok(Self {
@@ -86,15 +88,6 @@ impl Iterator for ParquetRows {
                 ))
             }
         }
-    }
-}
-
-/// Runs code that is not ours on data that nobody vouches for: a panic in it is an error of the
-/// file.
-fn guarded<T, E: ToString>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|e| e.to_string()),
-        Err(_) => Err("its parts contradict each other".to_owned()),
     }
 }
 

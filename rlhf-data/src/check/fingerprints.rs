@@ -37,17 +37,47 @@ pub(super) struct Fingerprints {
     normalised: HashSet<u64>,
     prompts: HashSet<u64>,
     repeats: Repeats,
+    /// Room for the text at hand.
+    plain: String,
 }
 
 impl Fingerprints {
     pub(super) fn add(&mut self, contents: &Contents<'_>) {
-        let exact = hash(contents.all(), |text, hasher| text.hash(hasher));
-        let normalised = hash(contents.all(), hash_normalised);
-        let asked = contents.asked.iter().map(AsRef::as_ref);
-        let prompt = hash(asked, hash_normalised);
-        self.repeats.exact += usize::from(!self.exact.insert(exact));
-        self.repeats.normalised += usize::from(!self.normalised.insert(normalised));
+        let before = contents.system.len();
+        let asked = before..before + contents.asked.len();
+        let exact: Vec<u64> = contents.all().map(of_text).collect();
+        let normalised: Vec<u64> = contents
+            .all()
+            .map(|text| self.of_normalised(text))
+            .collect();
+        let prompt = hash(&normalised[asked]);
+        self.repeats.exact += usize::from(!self.exact.insert(hash(&exact)));
+        self.repeats.normalised += usize::from(!self.normalised.insert(hash(&normalised)));
         self.repeats.prompts += usize::from(!self.prompts.insert(prompt));
+    }
+
+    /// The hash of letters and figures in lower case, with one space for whatever stands between
+    /// them. A text without any counts as it is.
+    fn of_normalised(&mut self, text: &str) -> u64 {
+        let plain = &mut self.plain;
+        plain.clear();
+        let mut gap = false;
+        for c in text.chars() {
+            if !c.is_alphanumeric() {
+                gap = true;
+                continue;
+            }
+            if gap && !plain.is_empty() {
+                plain.push(' ');
+            }
+            gap = false;
+            if c.is_ascii() {
+                plain.push(c.to_ascii_lowercase());
+            } else {
+                plain.extend(c.to_lowercase());
+            }
+        }
+        of_text(if plain.is_empty() { text } else { plain })
     }
 
     pub(super) fn repeats(&self) -> Repeats {
@@ -71,34 +101,15 @@ impl Fingerprints {
     }
 }
 
-fn hash<'a>(texts: impl Iterator<Item = &'a str>, each: impl Fn(&str, &mut DefaultHasher)) -> u64 {
-    // Its keys are fixed: equal rows of two files have equal hashes.
+// The keys of this hasher are fixed: equal rows of two files have equal hashes.
+fn of_text(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for text in texts {
-        each(text, &mut hasher);
-        hasher.write_u8(0xff);
-    }
+    text.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Letters and figures in lower case, one space for whatever stands between them. A text without
-/// any is hashed as it is.
-fn hash_normalised(text: &str, hasher: &mut DefaultHasher) {
-    let (mut any, mut gap) = (false, false);
-    for c in text.chars() {
-        if !c.is_alphanumeric() {
-            gap = true;
-            continue;
-        }
-        if gap && any {
-            hasher.write_u8(b' ');
-        }
-        (any, gap) = (true, false);
-        for lower in c.to_lowercase() {
-            hasher.write_u32(lower.into());
-        }
-    }
-    if !any {
-        text.hash(hasher);
-    }
+fn hash(texts: &[u64]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    texts.hash(&mut hasher);
+    hasher.finish()
 }

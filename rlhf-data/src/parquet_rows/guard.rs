@@ -77,7 +77,7 @@ pub(super) fn unpacked_size(head: &[u8]) -> Option<u64> {
     Some(sizes[1] / 2)
 }
 
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0;
     for (i, &byte) in bytes.iter().enumerate().take(9) {
         value |= u64::from(byte & 0x7f) << (7 * i);

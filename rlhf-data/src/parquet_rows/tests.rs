@@ -164,3 +164,40 @@ fn bytes_that_are_no_text_are_not_taken_for_it() {
     assert_eq!(value(&Field::Float(0.1)), json!(0.1));
     assert_eq!(value(&Field::Double(f64::INFINITY)), Value::Null);
 }
+
+#[test]
+fn fields_within_fields_without_end_are_refused() {
+    use parquet::basic::{Repetition, Type as Physical};
+    use parquet::schema::types::Type;
+    let deep = |depth: usize| {
+        let leaf = Type::primitive_type_builder("f", Physical::BOOLEAN);
+        let mut field = Arc::new(leaf.with_repetition(Repetition::REQUIRED).build().unwrap());
+        for _ in 0..depth {
+            let group = Type::group_type_builder("f").with_repetition(Repetition::REQUIRED);
+            field = Arc::new(group.with_fields(vec![field]).build().unwrap());
+        }
+        let rows = Type::group_type_builder("rows").with_fields(vec![field]);
+        let schema = Arc::new(rows.build().unwrap());
+        let mut bytes = Vec::new();
+        let properties = Arc::new(WriterProperties::default());
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column
+            .typed::<BoolType>()
+            .write_batch(&[true], None, None)
+            .unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        bytes
+    };
+    assert_eq!(read(&deep(20)).unwrap().len(), 1);
+    // Writing follows the fields too, with a stack of its own.
+    let big = std::thread::Builder::new().stack_size(256 << 20);
+    let bytes = big.spawn(move || deep(20_000)).unwrap().join().unwrap();
+    let Err(reason) = read(&bytes) else {
+        panic!("it is read")
+    };
+    assert!(reason.contains("20001 deep"), "{reason}");
+}
