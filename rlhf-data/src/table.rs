@@ -140,6 +140,9 @@ fn cell(column: &str, text: String) -> Value {
     }
 }
 
+/// The cells of a row, or why there are none.
+type Row = Result<Vec<Vec<u8>>, String>;
+
 /// Rows of cells, the header among them.
 struct Cells<'a> {
     input: &'a mut Input,
@@ -169,7 +172,7 @@ impl<'a> Cells<'a> {
     }
 
     /// The next row's line and cells, or why there are none.
-    fn next(&mut self) -> Option<(usize, Result<Vec<Vec<u8>>, String>)> {
+    fn next(&mut self) -> Option<(usize, Row)> {
         self.skip_breaks();
         let start = self.line;
         let (mut written, mut ended, mut quotes, mut too_long) = (0, 0, 0_usize, false);

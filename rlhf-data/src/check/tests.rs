@@ -18,7 +18,7 @@ fn a_file_is_summed_up_in_one_json_object() {
     let path = write(dir.path(), "a.jsonl", "{\"text\": \"a\"}\n{\"text\": 1}\n");
     let check = check_file(&path).unwrap();
     assert!(!check.is_usable());
-    let [report] = &reports(&[path.clone()], CheckOptions::default())[..] else {
+    let [report] = &reports(std::slice::from_ref(&path), CheckOptions::default())[..] else {
         panic!("one report a file")
     };
     assert_eq!(report.check, check);
