@@ -1,6 +1,7 @@
 //! Pairs that are made from ratings and votes.
 
-use super::{Object, pair, preference, transcripts};
+use super::Object;
+use super::pairs::{pair, preference, transcripts};
 use crate::fields::{FieldError, filled_text, instruction_input, needed, text};
 use crate::recognise::PROMPT_FIELDS;
 use crate::row::{InstructionRow, Message, Preference};

@@ -1,4 +1,5 @@
 use super::*;
+use crate::row::Preference;
 use serde_json::json;
 
 fn parsed(value: Value) -> Result<Row, FieldError> {
