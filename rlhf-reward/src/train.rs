@@ -10,6 +10,7 @@ use rlhf_train::parameters::named_parameters;
 use rlhf_train::schedule::lr_multiplier;
 use rlhf_train::{AdamW, Metrics, Outcome, Progress, RunContext, TrainError, checkpoint};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// The share of the comparisons that is held out to measure accuracy and to see when to stop.
@@ -48,7 +49,14 @@ impl<'a> RewardRows<'a> {
             .key("held out")
             .shuffle(&mut rows);
         let held_out = ((rows.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
-        let held_out = rows.drain(..held_out).map(|(_, c)| c).collect();
+        let held_out: Vec<&EncodedComparison> = rows.drain(..held_out).map(|(_, c)| c).collect();
+        // Files repeat rows, and mixtures by weight do so on purpose: a copy of what is held out
+        // must not be trained on, unless all rows are copies of it.
+        let is_held_out: HashSet<_> = held_out.iter().map(|c| (&c.sequences, &c.pairs)).collect();
+        let is_new = |c: &EncodedComparison| !is_held_out.contains(&(&c.sequences, &c.pairs));
+        if rows.iter().any(|(_, c)| is_new(c)) {
+            rows.retain(|(_, c)| is_new(c));
+        }
         Ok(Self {
             trained: rows,
             held_out,

@@ -16,6 +16,7 @@ use rlhf_model::cores::each_part;
 use rlhf_model::{CausalLm, TokenBatch, Transformer};
 use rlhf_random::Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// The share of the pairs that is held out to measure accuracy and to see when to stop.
@@ -405,7 +406,15 @@ impl DpoRows {
         let mut rng = Rng::new(seed).key("dpo").key("held out");
         rng.shuffle(&mut numbers);
         let held_out = ((numbers.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
-        let held_out = numbers.drain(..held_out).collect();
+        let held_out: Vec<usize> = numbers.drain(..held_out).collect();
+        // Files repeat rows, and mixtures by weight do so on purpose: a copy of what is held out
+        // must not be trained on, unless all rows are copies of it.
+        let ids = |&i: &usize| (&pairs[i].chosen.ids, &pairs[i].rejected.ids);
+        let is_held_out: HashSet<_> = held_out.iter().map(ids).collect();
+        let is_new = |i: &usize| !is_held_out.contains(&ids(i));
+        if numbers.iter().any(is_new) {
+            numbers.retain(is_new);
+        }
         Ok(Self {
             trained: numbers,
             held_out,

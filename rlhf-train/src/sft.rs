@@ -10,6 +10,7 @@ use rlhf_data::{PackedRow, Sampler, TokenSequence, pack};
 use rlhf_model::{CausalLm, Transformer};
 use rlhf_random::Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// The share of the demonstrations that is held out to see when to stop.
 const HELD_OUT_SHARE: f64 = 0.05;
@@ -179,6 +180,13 @@ impl SftRows {
         Rng::new(seed).key("sft").key("held out").shuffle(&mut rows);
         let held_out = ((rows.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
         let held_out: Vec<PackedRow> = rows.drain(..held_out).map(|(_, row)| row).collect();
+        // Files repeat rows, and mixtures by weight do so on purpose: a copy of what is held out
+        // must not be trained on, unless all rows are copies of it.
+        let is_held_out: HashSet<&[u32]> = held_out.iter().map(|row| row.ids.as_slice()).collect();
+        let is_new = |row: &PackedRow| !is_held_out.contains(row.ids.as_slice());
+        if rows.iter().any(|(_, row)| is_new(row)) {
+            rows.retain(|(_, row)| is_new(row));
+        }
         let text = pack(data.pretraining, config.max_length);
         let all = rows
             .iter()
