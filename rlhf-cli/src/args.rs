@@ -1,8 +1,10 @@
 //! What can be typed.
 
 mod overrides;
+mod reading;
 
 pub(crate) use overrides::{LoraArgs, Override, Overrides};
+pub(crate) use reading::{FILES, ReadingArgs, open_as_they_are};
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
@@ -35,24 +37,33 @@ pub(crate) enum Command {
     /// All stages on the embedded world, and the table that compares the models.
     Run(RunArgs),
     /// Pre-trains a model, and its tokenizer, on text.
+    #[command(after_help = FILES)]
     Pretrain(PretrainArgs),
     /// Fine-tunes a model on demonstrations.
+    #[command(after_help = FILES)]
     Sft(SftArgs),
     /// Samples answers to prompts and has them ranked: preference rows.
+    #[command(after_help = FILES)]
     Collect(CollectArgs),
     /// Trains a reward model on preference rows.
+    #[command(after_help = FILES)]
     Reward(RewardArgs),
     /// Trains a model on preference rows, without a reward model.
+    #[command(after_help = FILES)]
     Dpo(DpoArgs),
     /// Optimises a model against a reward model.
+    #[command(after_help = FILES)]
     Ppo(PpoArgs),
     /// Measures a model.
+    #[command(after_help = FILES)]
     Eval(EvalArgs),
     /// Prints the table of a run, or of several runs pooled.
     Table(TableArgs),
     /// Answers prompts from a file.
+    #[command(after_help = FILES)]
     Generate(GenerateArgs),
     /// Scores answers or preference rows with a reward model.
+    #[command(after_help = FILES)]
     Score(ScoreArgs),
     /// Says what a stage will take of memory and time.
     Estimate(EstimateArgs),
@@ -169,6 +180,9 @@ pub(crate) struct PretrainArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -189,6 +203,9 @@ pub(crate) struct SftArgs {
     /// Adapters.
     #[command(flatten)]
     pub(crate) lora: LoraArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -212,6 +229,9 @@ pub(crate) struct CollectArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -232,6 +252,9 @@ pub(crate) struct RewardArgs {
     /// Adapters.
     #[command(flatten)]
     pub(crate) lora: LoraArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -255,6 +278,9 @@ pub(crate) struct DpoArgs {
     /// Adapters.
     #[command(flatten)]
     pub(crate) lora: LoraArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -278,6 +304,9 @@ pub(crate) struct PpoArgs {
     /// Adapters.
     #[command(flatten)]
     pub(crate) lora: LoraArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Where to.
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -307,6 +336,9 @@ pub(crate) struct EvalArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// The folder of the model
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,

@@ -140,6 +140,10 @@ impl From<DataError> for CliError {
                 let check = format!("`rlhf data check {}` lists every bad row", file.display());
                 Self::usage(message).hint(check)
             }
+            DataError::Files { .. } => Self::usage(message)
+                .hint("`rlhf COMMAND --help` says at its end what a FILE may be"),
+            DataError::Rename { .. } => Self::usage(message)
+                .hint("`--map chosen=better_answer` reads the field as `chosen`"),
             DataError::Template { .. } | DataError::Tokenizer { .. } => {
                 Self::usage(message).hint("use the tokenizer files that the model came with")
             }

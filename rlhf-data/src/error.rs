@@ -1,5 +1,6 @@
 //! What can go wrong between a file and a token.
 
+use crate::format::Format;
 use std::path::PathBuf;
 
 /// The errors of this crate. Each says where it happened and what is wanted instead.
@@ -45,7 +46,7 @@ pub enum DataError {
         reason: String,
     },
     /// A file has a format that the caller can't use.
-    #[error("{}: the rows are of the format `{found}`, but {wanted} rows are wanted here", file.display())]
+    #[error("{}: the rows are of the format `{found}`{}, but {wanted} rows are wanted here", file.display(), purpose(found))]
     WrongFormat {
         /// The file.
         file: PathBuf,
@@ -61,6 +62,22 @@ pub enum DataError {
         file: PathBuf,
         /// How many bad rows had been seen.
         bad: usize,
+    },
+    /// Nothing is meant by a text that should name files.
+    #[error("{text}: {reason}")]
+    Files {
+        /// The text.
+        text: String,
+        /// Why, and what is wanted.
+        reason: String,
+    },
+    /// A field can't be read under another name.
+    #[error("--map {map}: {reason}")]
+    Rename {
+        /// The name and the field, `NAME=FIELD`.
+        map: String,
+        /// What is wrong and what is wanted.
+        reason: String,
     },
     /// All files together hold no usable row.
     #[error("no usable row in {files}; {skipped} bad rows were skipped")]
@@ -104,6 +121,11 @@ pub enum DataError {
         /// Tokens allowed.
         max_len: usize,
     },
+}
+
+fn purpose(format: &str) -> String {
+    let purpose = Format::from_name(format).and_then(Format::purpose);
+    purpose.map_or_else(String::new, |purpose| format!(" ({purpose})"))
 }
 
 fn field_prefix(field: &str) -> String {

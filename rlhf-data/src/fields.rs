@@ -18,7 +18,7 @@ impl FieldError {
         }
     }
 
-    fn wrong(field: impl Into<String>, found: &Value, wanted: &str) -> Self {
+    pub(crate) fn wrong(field: impl Into<String>, found: &Value, wanted: &str) -> Self {
         Self::new(field, format!("found {}, {wanted} is wanted", kind(found)))
     }
 }
@@ -115,6 +115,59 @@ pub(crate) fn optional_ids(
         .map(Some)
 }
 
+/// A list of texts with more than white space in each.
+pub(crate) fn texts(value: &Value, field: &str) -> Result<Vec<String>, FieldError> {
+    let Some(list) = value.as_array() else {
+        return Err(FieldError::wrong(field, value, "a list of texts"));
+    };
+    let one = |(i, value): (usize, &Value)| {
+        let field = format!("{field}[{i}]");
+        let text = value.as_str();
+        let text = text.ok_or_else(|| FieldError::wrong(field.as_str(), value, "text"))?;
+        filled(text, &field).map(str::to_owned)
+    };
+    list.iter().enumerate().map(one).collect()
+}
+
+/// A list of numbers.
+pub(crate) fn numbers(value: &Value, field: &str) -> Result<Vec<f64>, FieldError> {
+    let Some(list) = value.as_array() else {
+        return Err(FieldError::wrong(field, value, "a list of numbers"));
+    };
+    let one = |(i, value): (usize, &Value)| {
+        let number = value.as_f64();
+        number.ok_or_else(|| FieldError::wrong(format!("{field}[{i}]"), value, "a number"))
+    };
+    list.iter().enumerate().map(one).collect()
+}
+
+/// A yes or no: a truth value, 1 or 0, or one of these as text, as tables have it.
+pub(crate) fn truth(row: &Map<String, Value>, field: &str) -> Result<bool, FieldError> {
+    let value = needed(row, field)?;
+    let spelled = match value {
+        Value::Bool(b) => return Ok(*b),
+        Value::String(text) => text.trim().to_lowercase(),
+        other => other.to_string(),
+    };
+    match spelled.as_str() {
+        "true" | "1" | "1.0" => Ok(true),
+        "false" | "0" | "0.0" => Ok(false),
+        _ => Err(FieldError::wrong(field, value, "true or false")),
+    }
+}
+
+/// Whether a field holds something: not absent, null, empty, or an empty list or object, these
+/// two also spelled out as text.
+pub(crate) fn is_filled(row: &Map<String, Value>, field: &str) -> bool {
+    match row.get(field) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !matches!(text.trim(), "" | "[]" | "{}" | "null"),
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(Value::Object(object)) => !object.is_empty(),
+        Some(_) => true,
+    }
+}
+
 /// The input of an instruction. Absent, null, empty and any spelling of "no input" are none.
 pub(crate) fn instruction_input(row: &Map<String, Value>) -> Result<Option<String>, FieldError> {
     let text = match row.get("input") {
@@ -148,12 +201,14 @@ pub(crate) fn message(value: &Value, field: &str) -> Result<Message, FieldError>
     let name = text(turn, role_field).map_err(within)?;
     let content = text(turn, content_field).map_err(within)?;
     let role = match name {
-        "system" => Role::System,
+        "system" | "developer" => Role::System,
         "user" | "human" => Role::User,
-        "assistant" | "gpt" => Role::Assistant,
-        "tool" => Role::Tool,
+        // A call is what the model says; what comes back is the tool's.
+        "assistant" | "gpt" | "chatgpt" | "bot" | "model" | "function_call" => Role::Assistant,
+        "tool" | "observation" | "function" | "function_response" | "ipython" => Role::Tool,
         _ => {
-            let wanted = "wanted are system, user (human), assistant (gpt) and tool";
+            let wanted = "wanted are system, user (human), assistant (gpt, function_call) and \
+                          tool (observation)";
             let reason = format!("the role `{name:.40}` is not known; {wanted}");
             return Err(FieldError::new(format!("{field}.{role_field}"), reason));
         }
@@ -236,10 +291,14 @@ mod tests {
         let list = json!([{"role": "system", "content": "s"}, {"from": "gpt", "value": "v"}]);
         let turns = messages(&list, "m").unwrap();
         assert_eq!(turns, [Message::system("s"), Message::assistant("v")]);
-        let unknown = json!([{"from": "function_call", "value": "v"}]);
+        let tools =
+            json!([{"from": "function_call", "value": "c"}, {"from": "observation", "value": "o"}]);
+        let turns = messages(&tools, "m").unwrap();
+        assert_eq!(turns, [Message::assistant("c"), Message::tool("o")]);
+        let unknown = json!([{"from": "narrator", "value": "v"}]);
         let error = messages(&unknown, "conversations").unwrap_err();
         assert_eq!(error.field, "conversations[0].from");
-        assert!(error.reason.contains("function_call"));
+        assert!(error.reason.contains("narrator"));
         let parts = json!([{"role": "user", "content": [{"type": "text"}]}]);
         assert_eq!(messages(&parts, "m").unwrap_err().field, "m[0].content");
         assert!(messages(&json!([]), "m").is_err());

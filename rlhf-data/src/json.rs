@@ -2,27 +2,40 @@
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
+
+/// A text of more values than this is not parsed: a value takes many times the memory of the two
+/// bytes that it may be written in.
+const MOST_VALUES: usize = 1 << 20;
 
 /// Parses one JSON value. A key that occurs twice in an object is an error, and so is anything
-/// after the value.
+/// after the value, and more than [`MOST_VALUES`] values in it.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    let left = Cell::new(MOST_VALUES);
     let mut parser = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict.deserialize(&mut parser)?;
+    let value = Strict(&left).deserialize(&mut parser)?;
     parser.end()?;
     Ok(value)
 }
 
-struct Strict;
+/// Holds how many more values are allowed.
+#[derive(Clone, Copy)]
+struct Strict<'a>(&'a Cell<usize>);
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.0.get().checked_sub(1) else {
+            let reason = format!("more than {MOST_VALUES} values in one row");
+            return Err(D::Error::custom(reason));
+        };
+        self.0.set(left);
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,7 +74,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(Self)? {
+        while let Some(item) = access.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -73,7 +86,7 @@ impl<'de> Visitor<'de> for Strict {
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format!("the key `{key}` occurs twice")));
             }
-            let value = access.next_value_seed(Self)?;
+            let value = access.next_value_seed(self)?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -110,5 +123,7 @@ mod tests {
             refused(text);
         }
         refused(&"[".repeat(100_000));
+        let many = format!("[{}0]", "0,".repeat(MOST_VALUES));
+        assert!(refused(&many).contains("1048576 values"));
     }
 }

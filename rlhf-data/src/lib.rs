@@ -6,8 +6,8 @@
 //! whether it is trained on, [`pack`] and [`Sampler`] put sequences into rows and batches.
 //!
 //! - rows: [`TextRow`], [`InstructionRow`], [`Conversation`], [`Prompt`], [`Preference`],
-//!   [`Comparison`], [`Response`]
-//! - files: [`read_file`], [`check_file`], [`load_texts`], [`load_conversations`],
+//!   [`Comparison`], [`Response`], [`Feedback`], and those that models are measured by
+//! - files: [`DataSet`], [`Renames`], [`read_file`], [`check_file`], [`check_files`], [`load_texts`], [`load_conversations`],
 //!   [`load_prompts`], [`load_preferences`], [`load_responses`], [`write_jsonl`], [`write_atomic`]
 //! - tokens: [`ChatTemplate`], [`Tokenizer`], [`ChatTokenizer`], [`TokenSequence`]
 //! - batches: [`RowSource`], [`Sampler`], [`pack`]
@@ -38,21 +38,28 @@ mod chat_folder;
 mod check;
 mod clock;
 mod comparison;
+mod data_set;
 mod error;
 mod fields;
 mod format;
+mod guarded;
 mod input;
 mod json;
 mod load;
+mod mixture;
 mod pack;
+mod parquet_rows;
 mod parse;
 mod python_json;
 mod read;
+mod recognise;
 mod records;
+mod renames;
 mod row;
 mod sampler;
 mod source;
 mod special;
+mod table;
 mod template;
 mod tokenizer;
 mod tokens;
@@ -61,8 +68,12 @@ mod turns;
 mod write;
 
 pub use chat::{ChatTokenizer, SpecialTokens};
-pub use check::{FileCheck, check_file};
+pub use check::{
+    CheckOptions, FileCheck, FileReport, Lengths, Overlap, Repeats, ScriptShare, check_file,
+    check_files,
+};
 pub use comparison::{Comparison, group_comparisons};
+pub use data_set::{DataFile, DataSet};
 pub use error::DataError;
 pub use format::Format;
 pub use load::{
@@ -71,7 +82,11 @@ pub use load::{
 };
 pub use pack::{PackedRow, pack};
 pub use read::{BadRow, FileRows, Located, Row, read_file};
-pub use row::{Conversation, InstructionRow, Message, Preference, Prompt, Response, Role, TextRow};
+pub use renames::Renames;
+pub use row::{
+    ChoiceQuestion, Conversation, Feedback, InstructionRow, Message, Preference, Prompt, Response,
+    Role, TextRow, TruthQuestion, TurnsQuestion,
+};
 pub use sampler::Sampler;
 pub use source::{RowSource, check_row_source};
 pub use special::SpecialToken;

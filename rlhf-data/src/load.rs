@@ -1,10 +1,11 @@
 //! Rows for a purpose, from as many files as wanted.
 
+use crate::data_set::{DataFile, DataSet};
 use crate::error::DataError;
+use crate::mixture;
 use crate::parse::before_last_answer;
 use crate::read::{Parsed, Row, Scanned, scan};
 use crate::row::{Conversation, Message, Preference, Prompt, Response, TextRow};
-use std::path::{Path, PathBuf};
 
 /// What to do about a row that is not usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,7 +17,7 @@ pub enum OnBadRow {
     Skip,
 }
 
-/// The usable rows of all files in order.
+/// The usable rows of all files in order, each as often as its file's weight says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded<T> {
     /// The rows; at least one.
@@ -30,14 +31,21 @@ pub struct Loaded<T> {
 /// # Errors
 /// [`DataError::Read`], [`DataError::UnknownFormat`], [`DataError::WrongFormat`] or
 /// [`DataError::BadRow`] with file and line; [`DataError::TooManyBadRows`] if reading was given
-/// up; [`DataError::NoRows`] if nothing is left. So it is with all loaders.
-pub fn load_texts(paths: &[PathBuf], on_bad: OnBadRow) -> Result<Loaded<TextRow>, DataError> {
-    load(paths, on_bad, "text or plain-text", |parsed| {
-        match parsed.row {
+/// up; [`DataError::Rename`] if no row has a field that another name was given to;
+/// [`DataError::NoRows`] if nothing is left. So it is with all loaders.
+pub fn load_texts(
+    data: impl Into<DataSet>,
+    on_bad: OnBadRow,
+) -> Result<Loaded<TextRow>, DataError> {
+    load(
+        &data.into(),
+        on_bad,
+        "text or plain-text",
+        |parsed| match parsed.row {
             Row::Text(row) => Some(row),
             _ => None,
-        }
-    })
+        },
+    )
 }
 
 /// Conversations to learn from: instructions with their responses, and conversations.
@@ -45,13 +53,13 @@ pub fn load_texts(paths: &[PathBuf], on_bad: OnBadRow) -> Result<Loaded<TextRow>
 /// # Errors
 /// As [`load_texts`].
 pub fn load_conversations(
-    paths: &[PathBuf],
+    data: impl Into<DataSet>,
     on_bad: OnBadRow,
 ) -> Result<Loaded<Conversation>, DataError> {
     load(
-        paths,
+        &data.into(),
         on_bad,
-        "instruction, conversation or sharegpt",
+        "instruction, prompt-completion, conversation or sharegpt",
         |parsed| match parsed.row {
             Row::Instruction(row) => Some(row.into()),
             Row::Conversation(row) => Some(row),
@@ -60,21 +68,27 @@ pub fn load_conversations(
     )
 }
 
-/// Prompts: prompt rows, and the turns before the (last) answer of rows of the other formats with
-/// turns. Each keeps its whole original row.
+/// Prompts: prompt rows, questions, and the turns before the (last) answer of rows of the other
+/// formats with turns. Each keeps its whole original row.
 ///
 /// # Errors
 /// As [`load_texts`].
-pub fn load_prompts(paths: &[PathBuf], on_bad: OnBadRow) -> Result<Loaded<Prompt>, DataError> {
-    let wanted = "prompt, instruction, conversation, sharegpt, preference, hh-rlhf or response";
-    load(paths, on_bad, wanted, |parsed| {
+pub fn load_prompts(
+    data: impl Into<DataSet>,
+    on_bad: OnBadRow,
+) -> Result<Loaded<Prompt>, DataError> {
+    let wanted = "prompt, instruction, conversation, sharegpt, preference, hh-rlhf, kto, ifeval, \
+                  truthfulqa or response";
+    load(&data.into(), on_bad, wanted, |parsed| {
         let messages = match parsed.row {
             Row::Prompt(row) => return Some(row),
             Row::Instruction(row) => vec![Message::user(row.user_text())],
             Row::Conversation(row) => before_last_answer(row.messages),
             Row::Preference(row) => row.prompt,
             Row::Response(row) => row.messages,
-            Row::Text(_) => return None,
+            Row::Feedback(row) => row.prompt,
+            Row::Truth(row) => vec![Message::user(row.question)],
+            Row::Text(_) | Row::Turns(_) | Row::Choice(_) => return None,
         };
         Some(Prompt {
             messages,
@@ -88,71 +102,100 @@ pub fn load_prompts(paths: &[PathBuf], on_bad: OnBadRow) -> Result<Loaded<Prompt
 /// # Errors
 /// As [`load_texts`].
 pub fn load_preferences(
-    paths: &[PathBuf],
+    data: impl Into<DataSet>,
     on_bad: OnBadRow,
 ) -> Result<Loaded<Preference>, DataError> {
-    load(
-        paths,
-        on_bad,
-        "preference or hh-rlhf",
-        |parsed| match parsed.row {
-            Row::Preference(row) => Some(row),
-            _ => None,
-        },
-    )
+    let wanted = "preference, hh-rlhf, ultrafeedback or pandalm";
+    let data = data.into();
+    let (mut loaded, files) = load_by_file(&data, on_bad, wanted, |parsed| match parsed.row {
+        Row::Preference(row) => Some(row),
+        _ => None,
+    })?;
+    // A repeated pair of a ranking is a ranking of its own, else its copies would be one item.
+    loaded.rows = mixture::mix(&data, &files, loaded.rows, |row, copy| {
+        if let Some(group) = row.group().filter(|_| copy > 0) {
+            let group = format!("{group} copy {copy}");
+            row.metadata.insert("group".into(), group.into());
+        }
+    });
+    Ok(loaded)
 }
 
 /// Answers that a model generated.
 ///
 /// # Errors
 /// As [`load_texts`].
-pub fn load_responses(paths: &[PathBuf], on_bad: OnBadRow) -> Result<Loaded<Response>, DataError> {
-    load(paths, on_bad, "response", |parsed| match parsed.row {
-        Row::Response(row) => Some(row),
-        _ => None,
+pub fn load_responses(
+    data: impl Into<DataSet>,
+    on_bad: OnBadRow,
+) -> Result<Loaded<Response>, DataError> {
+    load(&data.into(), on_bad, "response", |parsed| {
+        match parsed.row {
+            Row::Response(row) => Some(row),
+            _ => None,
+        }
     })
 }
 
-fn load<T>(
-    paths: &[PathBuf],
+fn load<T: Clone>(
+    data: &DataSet,
     on_bad: OnBadRow,
     wanted: &'static str,
     convert: impl Fn(Parsed) -> Option<T>,
 ) -> Result<Loaded<T>, DataError> {
+    let (mut loaded, files) = load_by_file(data, on_bad, wanted, convert)?;
+    loaded.rows = mixture::mix(data, &files, loaded.rows, |_, _| {});
+    Ok(loaded)
+}
+
+/// The rows of all files, each once, and how many each file has. Only they are kept: a file's text
+/// goes as it is read.
+fn load_by_file<T>(
+    data: &DataSet,
+    on_bad: OnBadRow,
+    wanted: &'static str,
+    convert: impl Fn(Parsed) -> Option<T>,
+) -> Result<(Loaded<T>, Vec<usize>), DataError> {
     let mut rows = Vec::new();
     let mut skipped = 0;
-    for path in paths {
+    let mut counts = Vec::new();
+    for file in data.files() {
         let mut unwanted = false;
-        let scanned = scan(path, |parsed| match convert(parsed) {
+        let before = rows.len();
+        let scanned = scan(file, |parsed| match convert(parsed) {
             Some(row) => rows.push(row),
             None => unwanted = true,
         })?;
         if let Some(format) = scanned.format.filter(|_| unwanted) {
             let found = format.as_str();
             return Err(DataError::WrongFormat {
-                file: path.clone(),
+                file: file.name.clone(),
                 found,
                 wanted,
             });
         }
         skipped += scanned.bad.len();
-        check(path, scanned, on_bad)?;
+        check(file, scanned, on_bad)?;
+        counts.push(rows.len() - before);
+    }
+    if let Some(file) = data.files().first() {
+        file.renames.refuse_unused()?;
     }
     if rows.is_empty() {
-        let names: Vec<_> = paths
+        let names = data
+            .files()
             .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+            .map(|file| file.name.display().to_string());
         return Err(DataError::NoRows {
-            files: names.join(", "),
+            files: names.collect::<Vec<_>>().join(", "),
             skipped,
         });
     }
-    Ok(Loaded { rows, skipped })
+    Ok((Loaded { rows, skipped }, counts))
 }
 
-fn check(path: &Path, scanned: Scanned, on_bad: OnBadRow) -> Result<(), DataError> {
-    let file = path.to_owned();
+fn check(file: &DataFile, scanned: Scanned, on_bad: OnBadRow) -> Result<(), DataError> {
+    let file = file.name.clone();
     let count = scanned.bad.len();
     let Some(first) = scanned.bad.into_iter().next() else {
         return Ok(());

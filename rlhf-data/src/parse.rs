@@ -1,15 +1,20 @@
 //! A JSON object to a row of its file's format.
 
+mod measuring;
+mod pairs;
+mod rated;
+
 use crate::fields::{
-    FieldError, filled, filled_text, instruction_input, message, messages, needed, optional_ids,
-    optional_number, optional_object, text,
+    FieldError, filled, filled_text, instruction_input, is_filled, messages, needed, optional_ids,
+    text, truth,
 };
-use crate::format::{Format, PROMPT_FIELDS};
+use crate::format::Format;
 use crate::read::Row;
+use crate::recognise::{PROMPT_FIELDS, TRUTHFUL_QA};
 use crate::row::{
-    Conversation, InstructionRow, Message, Preference, Prompt, Response, Role, TextRow,
+    Conversation, Feedback, InstructionRow, Message, Prompt, Response, Role, TextRow,
 };
-use crate::transcript;
+use pairs::{answer, preference, transcripts};
 use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;
@@ -21,28 +26,150 @@ pub(crate) fn row(format: Format, object: &Object) -> Result<Row, FieldError> {
             let text = filled_text(object, "text")?.to_owned();
             Ok(Row::Text(TextRow { text }))
         }
-        Format::Instruction => instruction(object).map(Row::Instruction),
+        Format::Instruction => instruction(object),
+        Format::PromptCompletion => prompt_completion(object).map(Row::Conversation),
         Format::Preference => preference(object).map(Row::Preference),
         Format::HhTranscripts => transcripts(object).map(Row::Preference),
-        Format::Prompt => {
-            let field = if object.contains_key("messages") {
-                "messages"
-            } else {
-                "prompt"
-            };
-            let messages = waiting(turns(needed(object, field)?, field)?, field)?;
-            Ok(Row::Prompt(Prompt {
-                messages,
-                row: object.clone(),
-            }))
+        Format::UltraFeedback => rated::ultrafeedback(object).map(Row::Preference),
+        Format::PandaLm => rated::pandalm(object).map(Row::Preference),
+        Format::Kto => feedback(object).map(Row::Feedback),
+        Format::Prompt => prompt_row(object).map(Row::Prompt),
+        Format::IfEval => {
+            measuring::check_instructions(object)?;
+            prompt_row(object).map(Row::Prompt)
         }
+        Format::TruthfulQa => measuring::truth_question(object).map(Row::Truth),
+        Format::MtBench => measuring::turns_question(object).map(Row::Turns),
+        Format::HhhAlignment => measuring::choice_question(object).map(Row::Choice),
         Format::Conversation => conversation(object, "messages").map(Row::Conversation),
         Format::ShareGpt => conversation(object, "conversations").map(Row::Conversation),
         Format::Response => response(object).map(Row::Response),
     }
 }
 
-fn instruction(object: &Object) -> Result<InstructionRow, FieldError> {
+fn prompt_row(object: &Object) -> Result<Prompt, FieldError> {
+    let field = if object.contains_key("messages") {
+        "messages"
+    } else {
+        "prompt"
+    };
+    let messages = waiting(turns(needed(object, field)?, field)?, field)?;
+    Ok(Prompt {
+        messages,
+        row: object.clone(),
+    })
+}
+
+/// An instruction; with a `system` text or a `history` of earlier turns it is a conversation.
+fn instruction(object: &Object) -> Result<Row, FieldError> {
+    let row = demonstration(object)?;
+    if !is_filled(object, "system") && !is_filled(object, "history") {
+        return Ok(Row::Instruction(row));
+    }
+    let mut messages = Vec::new();
+    if is_filled(object, "system") {
+        messages.push(Message::system(text(object, "system")?));
+    }
+    for (i, turn) in history(object)?.iter().enumerate() {
+        let field = format!("history[{i}]");
+        match crate::fields::texts(turn, &field)?.as_slice() {
+            [asked, answered] => messages.extend([
+                Message::user(asked.as_str()),
+                Message::assistant(answered.as_str()),
+            ]),
+            _ => {
+                let reason = "a list of two texts is wanted, question and answer";
+                return Err(FieldError::new(field, reason));
+            }
+        }
+    }
+    messages.extend(Conversation::from(row).messages);
+    Ok(Row::Conversation(Conversation { messages }))
+}
+
+fn history(object: &Object) -> Result<&[Value], FieldError> {
+    match object.get("history") {
+        Some(Value::Array(list)) => Ok(list),
+        Some(found) if is_filled(object, "history") => Err(FieldError::wrong(
+            "history",
+            found,
+            "a list of pairs of texts",
+        )),
+        _ => Ok(&[]),
+    }
+}
+
+fn prompt_completion(object: &Object) -> Result<Conversation, FieldError> {
+    let asked = waiting(turns(needed(object, "prompt")?, "prompt")?, "prompt")?;
+    let answer = answer(object, "completion")?;
+    filled(&answer.text, "completion")?;
+    let mut messages = system_of(object, asked)?;
+    messages.extend(answer.before);
+    messages.push(Message::assistant(answer.text));
+    Ok(Conversation { messages })
+}
+
+fn feedback(object: &Object) -> Result<Feedback, FieldError> {
+    let label = if object.contains_key("label") {
+        "label"
+    } else {
+        "kto_tag"
+    };
+    let label = truth(object, label)?;
+    refuse_tools(object)?;
+    let (prompt, completion) = if object.contains_key("completion") {
+        let Some((field, asked)) = prompt(object)? else {
+            return Err(FieldError::new("prompt", "is missing"));
+        };
+        let mut asked = waiting(asked, field)?;
+        let answer = answer(object, "completion")?;
+        asked.extend(answer.before);
+        (asked, answer.text)
+    } else {
+        let field = ["messages", "conversations"]
+            .into_iter()
+            .find(|field| object.contains_key(*field));
+        let Some(field) = field else {
+            return Err(FieldError::new("completion", "is missing"));
+        };
+        let Conversation { mut messages } = conversation(object, field)?;
+        match messages.pop() {
+            Some(last) if last.role == Role::Assistant => (messages, last.content),
+            _ => {
+                let reason = "the last turn must be the assistant's: it is what the label is about";
+                return Err(FieldError::new(field, reason));
+            }
+        }
+    };
+    filled(&completion, "completion")?;
+    Ok(Feedback {
+        prompt,
+        completion,
+        label,
+    })
+}
+
+/// Tools that a row declares would not reach the model: none of the stages writes them into the
+/// prompt, and a model that learns calls to tools it was never told of learns to invent them.
+fn refuse_tools(object: &Object) -> Result<(), FieldError> {
+    if !is_filled(object, "tools") {
+        return Ok(());
+    }
+    let reason = "the row declares tools, and no stage tells the model of them; `--map tools=` \
+                  reads the row without them";
+    Err(FieldError::new("tools", reason))
+}
+
+/// The turns, with the text of a `system` field before them unless they have a system turn.
+fn system_of(object: &Object, mut messages: Vec<Message>) -> Result<Vec<Message>, FieldError> {
+    let stated = messages.iter().any(|m| m.role == Role::System);
+    if is_filled(object, "system") && !stated {
+        messages.insert(0, Message::system(text(object, "system")?));
+    }
+    Ok(messages)
+}
+
+fn demonstration(object: &Object) -> Result<InstructionRow, FieldError> {
     let answer = if object.contains_key("response") && !object.contains_key("output") {
         "response"
     } else {
@@ -56,6 +183,7 @@ fn instruction(object: &Object) -> Result<InstructionRow, FieldError> {
 }
 
 fn conversation(object: &Object, field: &str) -> Result<Conversation, FieldError> {
+    refuse_tools(object)?;
     let messages = messages(needed(object, field)?, field)?;
     let spoken = messages.iter().position(|m| m.role != Role::System);
     if let Some(first) = spoken.filter(|&i| messages[i].role == Role::Assistant) {
@@ -72,6 +200,7 @@ fn conversation(object: &Object, field: &str) -> Result<Conversation, FieldError
     if answers == 0 {
         return Err(FieldError::new(field, "there is no assistant turn"));
     }
+    let messages = system_of(object, messages)?;
     Ok(Conversation { messages })
 }
 
@@ -121,108 +250,8 @@ fn prompt(object: &Object) -> Result<Option<(&'static str, Vec<Message>)>, Field
         };
         return Ok(Some((field, vec![Message::user(row.user_text())])));
     }
-    turns(&object[field], field).map(|messages| Some((field, messages)))
-}
-
-fn preference(object: &Object) -> Result<Preference, FieldError> {
-    let named = |short: &'static str, long: &'static str| {
-        if object.contains_key(long) {
-            long
-        } else {
-            short
-        }
-    };
-    let chosen_field = named("chosen", "chosen_response");
-    let rejected_field = named("rejected", "rejected_response");
-    let chosen = answer(object, chosen_field)?;
-    let rejected = answer(object, rejected_field)?;
-    let prompt = match prompt(object)? {
-        Some((field, messages)) => waiting(messages, field)?,
-        None => chosen.before.clone(),
-    };
-    if prompt.is_empty() {
-        return Err(FieldError::new("prompt", "is missing"));
-    }
-    for (answer, field) in [(&chosen, chosen_field), (&rejected, rejected_field)] {
-        if !answer.before.is_empty() && answer.before != prompt {
-            let reason = "the turns before the answer are not those of the prompt";
-            return Err(FieldError::new(field, reason));
-        }
-    }
-    let (chosen, rejected) = (chosen.text, rejected.text);
-    pair(Preference {
-        prompt,
-        chosen,
-        rejected,
-        chosen_rating: optional_number(object, "chosen_rating")?,
-        rejected_rating: optional_number(object, "rejected_rating")?,
-        metadata: optional_object(object, "metadata")?,
-    })
-}
-
-fn transcripts(object: &Object) -> Result<Preference, FieldError> {
-    let split = transcript::split(text(object, "chosen")?, text(object, "rejected")?)?;
-    pair(Preference {
-        prompt: split.prompt,
-        chosen: split.chosen,
-        rejected: split.rejected,
-        chosen_rating: optional_number(object, "chosen_rating")?,
-        rejected_rating: optional_number(object, "rejected_rating")?,
-        metadata: optional_object(object, "metadata")?,
-    })
-}
-
-/// The pair if it says anything: two answers that are not empty and not the same.
-fn pair(row: Preference) -> Result<Preference, FieldError> {
-    for (text, field) in [(&row.chosen, "chosen"), (&row.rejected, "rejected")] {
-        if text.trim().is_empty() {
-            return Err(FieldError::new(field, "the answer is empty"));
-        }
-    }
-    if row.chosen.trim() == row.rejected.trim() {
-        return Err(FieldError::new(
-            "rejected",
-            "is the same as the chosen answer",
-        ));
-    }
-    Ok(row)
-}
-
-struct GivenAnswer {
-    /// Turns that stand before the answer in the same field.
-    before: Vec<Message>,
-    text: String,
-}
-
-/// An answer: text, one turn, or turns of which the last is the assistant's.
-fn answer(object: &Object, field: &str) -> Result<GivenAnswer, FieldError> {
-    let (mut before, last_field) = match needed(object, field)? {
-        Value::Array(list) => {
-            let last = list.len().saturating_sub(1);
-            (messages(&object[field], field)?, format!("{field}[{last}]"))
-        }
-        value @ Value::Object(_) => (vec![message(value, field)?], field.to_owned()),
-        _ => {
-            let text = text(object, field)?.to_owned();
-            return Ok(GivenAnswer {
-                before: Vec::new(),
-                text,
-            });
-        }
-    };
-    match before.pop() {
-        Some(Message {
-            role: Role::Assistant,
-            content,
-        }) => Ok(GivenAnswer {
-            before,
-            text: content,
-        }),
-        _ => Err(FieldError::new(
-            last_field,
-            "the last turn must be the assistant's",
-        )),
-    }
+    let messages = system_of(object, turns(&object[field], field)?)?;
+    Ok(Some((field, messages)))
 }
 
 /// A row that `generate` wrote: the fields of the row that held the prompt, and the response.
@@ -241,6 +270,9 @@ fn response(object: &Object) -> Result<Response, FieldError> {
             before
         }
         None if object.get("chosen").is_some_and(Value::is_string) => transcripts(object)?.prompt,
+        None if TRUTHFUL_QA.iter().any(|n| object.contains_key(n[2])) => {
+            vec![Message::user(measuring::truth_question(object)?.question)]
+        }
         None => preference(object)?.prompt,
     };
     Ok(Response {

@@ -1,18 +1,31 @@
 //! Files to rows, with every row that is not usable named.
 
+use crate::data_set::DataFile;
 use crate::error::DataError;
-use crate::format::{self, Format};
+use crate::format::Format;
 use crate::input::{Input, Layout};
 use crate::json;
+use crate::parquet_rows::ParquetRows;
 use crate::parse;
-use crate::records::{Elements, Lines, Paragraphs, Record};
-use crate::row::{Conversation, InstructionRow, Preference, Prompt, Response, TextRow};
+use crate::recognise;
+use crate::records::{Body, Elements, Lines, Paragraphs, Record};
+use crate::renames::Renames;
+use crate::row::{
+    ChoiceQuestion, Conversation, Feedback, InstructionRow, Preference, Prompt, Response, TextRow,
+    TruthQuestion, TurnsQuestion,
+};
+use crate::table::Table;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// How many rows are looked at before the format is decided.
 const LOOKED_AT: usize = 32;
+
+/// Fewer are looked at when they have more bytes than this: they wait in memory.
+const MOST_WAITING: usize = 16 << 20;
 
 /// Reading is given up when more rows than this, and more than half of all, are bad.
 const MOST_BAD: usize = 10_000;
@@ -33,6 +46,14 @@ pub enum Row {
     Conversation(Conversation),
     /// An answer that a model generated.
     Response(Response),
+    /// An answer and whether it is wanted.
+    Feedback(Feedback),
+    /// A question with true and false answers.
+    Truth(TruthQuestion),
+    /// Questions of one conversation.
+    Turns(TurnsQuestion),
+    /// A text with choices.
+    Choice(ChoiceQuestion),
 }
 
 /// A row and where it stands.
@@ -42,14 +63,14 @@ pub struct Located<T> {
     pub row: T,
     /// Its file.
     pub file: PathBuf,
-    /// The line on which it starts, from 1.
+    /// The line on which it starts, from 1; in Parquet the row's number.
     pub line: usize,
 }
 
 /// A row that is not usable, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRow {
-    /// The line on which it starts, from 1.
+    /// The line on which it starts, from 1; in Parquet the row's number.
     pub line: usize,
     /// The field, such as `messages[2].role`; empty when the row as a whole is meant.
     pub field: String,
@@ -80,9 +101,9 @@ pub struct FileRows {
     pub bad: Vec<BadRow>,
 }
 
-/// Reads a file: JSON lines, one JSON array of objects, or plain text, each also packed by gzip;
-/// which of them is seen from the contents. A byte-order mark and carriage returns before line
-/// feeds are accepted.
+/// Reads a file: JSON lines, one JSON array of objects, a table (CSV), Parquet, or plain text, each
+/// also packed by gzip or zstd; which of them is seen from the contents, and only where these leave
+/// it open from the name. A byte-order mark and carriage returns before line feeds are accepted.
 ///
 /// The format is the one that most of the first 32 objects speak of. From then on a row that does
 /// not fit it is a bad row, never one of another format. Plain text is cut at blank lines: each
@@ -94,20 +115,21 @@ pub struct FileRows {
 ///
 /// # Errors
 /// [`DataError::Read`] only if the file can't be opened or read at all.
-pub fn read_file(path: &Path) -> Result<FileRows, DataError> {
+pub fn read_file(file: impl Into<DataFile>) -> Result<FileRows, DataError> {
+    let file = file.into();
     let mut rows = Vec::new();
-    let scanned = scan(path, |parsed| {
+    let scanned = scan(&file, |parsed| {
         rows.push(Located {
             row: parsed.row,
-            file: path.to_owned(),
+            file: file.name.clone(),
             line: parsed.line,
         });
     })?;
     Ok(FileRows {
-        file: path.to_owned(),
         format: scanned.format,
         rows,
         bad: scanned.bad,
+        file: file.name,
     })
 }
 
@@ -128,22 +150,24 @@ pub(crate) struct Scanned {
 }
 
 /// Walks through a file and hands out its usable rows in order.
-pub(crate) fn scan(path: &Path, each: impl FnMut(Parsed)) -> Result<Scanned, DataError> {
+pub(crate) fn scan(file: &DataFile, each: impl FnMut(Parsed)) -> Result<Scanned, DataError> {
     let unread = |source| DataError::Read {
-        path: path.to_owned(),
+        path: file.name.clone(),
         source,
     };
-    let mut input = Input::open(path).map_err(unread)?;
-    let layout = input.layout(path);
-    if !input.is_gzip()
+    let mut input = Input::open(&file.path).map_err(unread)?;
+    let layout = input.layout(&file.path);
+    if !input.is_packed()
         && let Some(source) = input.error()
     {
         return Err(unread(source));
     }
     let mut scan = Scan {
         each,
+        renames: &file.renames,
         format: None,
         waiting: Vec::new(),
+        waiting_bytes: 0,
         rows: 0,
         bad: Vec::new(),
     };
@@ -158,6 +182,18 @@ pub(crate) fn scan(path: &Path, each: impl FnMut(Parsed)) -> Result<Scanned, Dat
         }
         Layout::Lines => scan.all(Lines::new(&mut input)),
         Layout::Array => scan.all(Elements::new(&mut input)),
+        Layout::Table(delimiter) => scan.all(Table::new(&mut input, delimiter)),
+        Layout::Columns => {
+            let rows = columns(&mut input, &file.path).map_err(unread)?;
+            match rows.and_then(ParquetRows::open) {
+                Ok(rows) => scan.all(rows),
+                Err(reason) => {
+                    let reason = format!("not a whole Parquet file: {reason}");
+                    scan.bad.push(BadRow::whole(1, reason));
+                    false
+                }
+            }
+        }
     };
     let Scan {
         format,
@@ -174,22 +210,42 @@ pub(crate) fn scan(path: &Path, each: impl FnMut(Parsed)) -> Result<Scanned, Dat
     })
 }
 
-struct Scan<F> {
+/// The Parquet data as a file that can be read at any place, or why they are none.
+fn columns(input: &mut Input, path: &Path) -> io::Result<Result<File, String>> {
+    /// Parquet packs its pages, so that what packs it again hardly makes it smaller.
+    const MOST_PACKED: u64 = 64;
+    if !input.is_packed() {
+        return File::open(path).map(Ok);
+    }
+    let most = path.metadata()?.len().saturating_mul(MOST_PACKED);
+    Ok(match input.unpacked(most) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(format!(
+            "unpacked it is more than {MOST_PACKED} times as large"
+        )),
+        Err(e) => Err(format!("the data ends early: {e}")),
+    })
+}
+
+struct Scan<'a, F> {
     each: F,
+    renames: &'a Renames,
     format: Option<Format>,
     /// Objects read before the format was decided.
     waiting: Vec<(usize, Map<String, Value>)>,
+    waiting_bytes: usize,
     rows: usize,
     bad: Vec<BadRow>,
 }
 
-impl<F: FnMut(Parsed)> Scan<F> {
+impl<F: FnMut(Parsed)> Scan<'_, F> {
     /// Takes all records; whether it gave up before the end.
     fn all(&mut self, records: impl Iterator<Item = Record>) -> bool {
         for record in records {
             let line = record.line;
             self.record(record);
-            if self.format.is_none() && self.waiting.len() >= LOOKED_AT {
+            let enough = self.waiting.len() >= LOOKED_AT || self.waiting_bytes > MOST_WAITING;
+            if self.format.is_none() && enough {
                 if !self.decide() {
                     return false;
                 }
@@ -209,33 +265,52 @@ impl<F: FnMut(Parsed)> Scan<F> {
     }
 
     fn record(&mut self, record: Record) {
-        let Record { line, bytes } = record;
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
+        let Record { line, body } = record;
+        let object = match body {
             Err(reason) => return self.bad.push(BadRow::whole(line, reason)),
-        };
-        if self.format == Some(Format::PlainText) {
-            match String::from_utf8(bytes) {
-                Ok(text) => self.hand_out(line, Row::Text(TextRow { text }), Map::new()),
-                Err(e) => self
-                    .bad
-                    .push(BadRow::whole(line, not_utf8(&e.utf8_error()))),
+            Ok(Body::Bytes(bytes)) if self.format == Some(Format::PlainText) => {
+                return self.plain_text(line, bytes);
             }
-            return;
-        }
-        match object(&bytes) {
+            Ok(Body::Bytes(bytes)) => {
+                self.waiting_bytes += bytes.len();
+                object(&bytes)
+            }
+            Ok(Body::Object(object)) => {
+                let texts = object.values().filter_map(Value::as_str);
+                self.waiting_bytes += texts.map(str::len).sum::<usize>();
+                Ok(object)
+            }
+        };
+        match object {
             Err(reason) => self.bad.push(BadRow::whole(line, reason)),
-            Ok(object) => match self.format {
-                Some(format) => self.object(format, line, object),
-                None => self.waiting.push((line, object)),
-            },
+            Ok(object) => {
+                let object = if self.renames.is_empty() {
+                    object
+                } else {
+                    self.renames.apply(object)
+                };
+                match self.format {
+                    Some(format) => self.object(format, line, object),
+                    None => self.waiting.push((line, object)),
+                }
+            }
+        }
+    }
+
+    fn plain_text(&mut self, line: usize, bytes: Vec<u8>) {
+        match String::from_utf8(bytes) {
+            Ok(text) => self.hand_out(line, Row::Text(TextRow { text }), Map::new()),
+            Err(e) => {
+                let reason = not_utf8(&e.utf8_error());
+                self.bad.push(BadRow::whole(line, reason));
+            }
         }
     }
 
     /// Decides the format and takes the rows that waited for it; false if there is none.
     fn decide(&mut self) -> bool {
         let waiting = std::mem::take(&mut self.waiting);
-        self.format = format::of_rows(waiting.iter().map(|(_, object)| object));
+        self.format = recognise::of_rows(waiting.iter().map(|(_, object)| object));
         match self.format {
             Some(format) => {
                 for (line, object) in waiting {
@@ -244,7 +319,7 @@ impl<F: FnMut(Parsed)> Scan<F> {
             }
             None => {
                 let unknown =
-                    |(line, object): &(usize, _)| BadRow::whole(*line, format::unknown(object));
+                    |(line, object): &(usize, _)| BadRow::whole(*line, recognise::unknown(object));
                 self.bad.extend(waiting.first().map(unknown));
             }
         }

@@ -1,27 +1,42 @@
-//! One row's bytes after the other, with the line on which each starts.
+//! One row after the other, with the line on which each starts.
 
 use crate::input::Input;
+use serde_json::{Map, Value};
 
 /// A row of more bytes than this is not read: no row of a text data set is as long, and a
 /// malformed or hostile file must not fill the memory.
 pub(crate) const LONGEST_ROW: usize = 64 << 20;
 
-/// The bytes of a row, or why there are none.
-#[derive(Debug, PartialEq, Eq)]
+/// What a row is before its format is known, or why there is none.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Record {
     /// The line on which it starts, from 1.
     pub(crate) line: usize,
-    /// The bytes without the line break.
-    pub(crate) bytes: Result<Vec<u8>, String>,
+    /// What stands there.
+    pub(crate) body: Result<Body, String>,
+}
+
+/// What a row is before its format is known.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Body {
+    /// Bytes without the line break: JSON, or plain text.
+    Bytes(Vec<u8>),
+    /// The cells of a table's row under the names of its columns.
+    Object(Map<String, Value>),
 }
 
 impl Record {
-    fn bad(line: usize, reason: impl Into<String>) -> Self {
+    pub(crate) fn bad(line: usize, reason: impl Into<String>) -> Self {
         Self {
             line,
-            bytes: Err(reason.into()),
+            body: Err(reason.into()),
         }
     }
+}
+
+/// What is said of a row that is longer than [`LONGEST_ROW`].
+pub(crate) fn too_long_row() -> String {
+    format!("the row is longer than {} MiB", LONGEST_ROW >> 20)
 }
 
 /// Bytes collected up to the limit.
@@ -46,12 +61,12 @@ impl Collected {
         self.bytes.is_empty() && !self.too_long
     }
 
-    fn take(&mut self) -> Result<Vec<u8>, String> {
+    fn take(&mut self) -> Result<Body, String> {
         let Self { bytes, too_long } = std::mem::take(self);
         if too_long {
-            return Err(format!("the row is longer than {} MiB", LONGEST_ROW >> 20));
+            return Err(too_long_row());
         }
-        Ok(bytes)
+        Ok(Body::Bytes(bytes))
     }
 }
 
@@ -103,7 +118,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn ended_early(error: &std::io::Error) -> String {
+pub(crate) fn ended_early(error: &std::io::Error) -> String {
     format!("the data ends early: {error}")
 }
 
@@ -121,7 +136,7 @@ impl Iterator for Lines<'_> {
             if line.too_long || !line.bytes.trim_ascii().is_empty() {
                 return Some(Record {
                     line: self.line,
-                    bytes: line.take(),
+                    body: line.take(),
                 });
             }
         }
@@ -171,7 +186,7 @@ impl Iterator for Paragraphs<'_> {
         }
         Some(Record {
             line: start,
-            bytes: text.take(),
+            body: text.take(),
         })
     }
 }
@@ -241,7 +256,7 @@ impl<'a> Elements<'a> {
             if end.is_some() {
                 return Some(Record {
                     line: start,
-                    bytes: bytes.take(),
+                    body: bytes.take(),
                 });
             }
         }

@@ -168,6 +168,51 @@ pub struct Response {
     pub row: Map<String, Value>,
 }
 
+/// One answer to a prompt and whether it is wanted: what KTO learns from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Feedback {
+    /// The turns before the answer.
+    pub prompt: Vec<Message>,
+    /// The answer.
+    pub completion: String,
+    /// Whether the answer is wanted.
+    pub label: bool,
+}
+
+/// A question with answers that are true and answers that are not (TruthfulQA).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TruthQuestion {
+    /// The question.
+    pub question: String,
+    /// The best of the true answers.
+    pub best: Option<String>,
+    /// True answers; at least one.
+    pub correct: Vec<String>,
+    /// Answers that are not true; at least one.
+    pub incorrect: Vec<String>,
+}
+
+/// Questions that are asked one after the other in one conversation (MT-Bench).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TurnsQuestion {
+    /// What the person says in each turn; at least one.
+    pub turns: Vec<String>,
+    /// The reference answer to each turn, empty where a turn has none; no texts at all where no turn
+    /// has one.
+    pub reference: Vec<String>,
+}
+
+/// A text with ways to go on and how right each is (hhh_alignment, BIG-bench).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChoiceQuestion {
+    /// What the choices answer.
+    pub input: String,
+    /// The choices; at least two.
+    pub choices: Vec<String>,
+    /// The score of each choice, 1 for the right one and 0 for others in most files.
+    pub scores: Vec<f64>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,8 +7,8 @@
 )]
 
 use rlhf_data::{
-    Format, OnBadRow, Role, Row, Tokenizer, check_file, load_conversations, load_preferences,
-    load_prompts, load_texts, read_file,
+    DataSet, Format, OnBadRow, Role, Row, Tokenizer, check_file, load_conversations,
+    load_preferences, load_prompts, load_texts, read_file,
 };
 use std::path::PathBuf;
 
@@ -95,17 +95,16 @@ fn conversations_and_pairs_of_turns_are_read() {
     let Some(path) = real("toolcall-sharegpt-en.json") else {
         return;
     };
+    // Tools that a row declares would not reach the model.
     let check = check_file(&path).unwrap();
     assert_eq!(check.format.as_deref(), Some("sharegpt"));
-    assert_eq!(check.rows + check.bad.len(), 70);
-    assert!(
-        check
-            .bad
-            .iter()
-            .all(|bad| bad.reason.contains("function_call")),
-        "{:?}",
-        check.bad
-    );
+    assert_eq!((check.rows, check.bad.len()), (33, 37), "{:?}", check.bad);
+    assert!(check.bad.iter().all(|bad| bad.field == "tools"));
+    let data = DataSet::open(&[path], &["tools="], 0).unwrap();
+    let loaded = load_conversations(&data, OnBadRow::Fail).unwrap();
+    assert_eq!(loaded.rows.len(), 70);
+    let turns = loaded.rows.iter().flat_map(|row| &row.messages);
+    assert!(turns.filter(|turn| turn.role == Role::Tool).count() > 10);
 }
 
 #[test]
@@ -155,26 +154,70 @@ fn running_text_is_read_and_tokenised() {
 }
 
 #[test]
-fn files_of_other_kinds_are_told_apart() {
+fn every_file_is_recognised_and_its_bad_rows_are_those_that_are_known() {
     let kinds = [
-        ("ultrafeedback-pairs.parquet", None, 0),
-        ("TruthfulQA.csv", None, 0),
-        ("mt_bench-question.jsonl", None, 0),
-        ("hhh_alignment.jsonl", None, 0),
-        ("pandalm-human-pairs.json", None, 0),
-        ("ifeval-input_data.jsonl", Some("prompt"), 540),
-        ("alpaca-original-tiny.json", Some("instruction"), 100),
-        ("kto-messages-en.json", Some("conversation"), 80),
+        ("TruthfulQA.csv", "truthfulqa", 817, 0),
+        ("alpaca-en.json", "instruction", 721, 0),
+        ("alpaca-original-tiny.json", "instruction", 100, 0),
+        ("alpaca-zh.json", "instruction", 410, 0),
+        ("c4-text.jsonl", "text", 80, 0),
+        ("chat-sharegpt-multiturn.json", "sharegpt", 260, 0),
+        ("dpo-sharegpt-en.json", "preference", 110, 0),
+        ("dpo-sharegpt-zh.json", "preference", 80, 0),
+        ("hh-rlhf-harmless.jsonl.gz", "hh-rlhf", 797, 3),
+        ("hhh_alignment.jsonl", "hhh-alignment", 138, 0),
+        ("ifeval-input_data.jsonl", "ifeval", 540, 0),
+        ("kto-messages-en.json", "kto", 80, 0),
+        ("mt_bench-question.jsonl", "mt-bench", 80, 0),
+        // 70 ties, 6 truth values and 10 empty texts for responses.
+        ("pandalm-human-pairs.json", "pandalm", 369, 86),
+        ("rtp-insult.txt", "plain-text", 1, 0),
+        ("toolcall-sharegpt-en.json", "sharegpt", 33, 37),
+        ("ultrafeedback-pairs.parquet", "ultrafeedback", 319, 1),
     ];
-    for (name, format, rows) in kinds {
+    for (name, format, rows, bad) in kinds {
         let Some(path) = real(name) else { return };
         let check = check_file(&path).unwrap();
-        assert_eq!(
-            (check.format.as_deref(), check.rows),
-            (format, rows),
-            "{name} {:?}",
-            check.bad
-        );
-        assert_eq!(check.is_usable(), format.is_some(), "{name}");
+        let found = (check.format.as_deref(), check.rows, check.bad.len());
+        assert_eq!(found, (Some(format), rows, bad), "{name} {:?}", check.bad);
     }
+}
+
+#[test]
+fn every_file_of_the_folder_has_a_format() {
+    let Some(folder) = real("") else { return };
+    let data = DataSet::open::<&str>(&[folder], &[], 0).unwrap();
+    assert!(data.files().len() >= 20);
+    for file in data.files() {
+        assert!(
+            check_file(file).unwrap().format.is_some(),
+            "{}",
+            file.name.display()
+        );
+    }
+}
+
+#[test]
+fn labels_ratings_and_votes_are_read() {
+    let Some(path) = real("kto-messages-en.json") else {
+        return;
+    };
+    let file = read_file(&path).unwrap();
+    let wanted = file.rows.iter().filter(|located| match &located.row {
+        Row::Feedback(row) => row.label,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(wanted.count(), 43);
+    let refused = load_conversations(&[path], OnBadRow::Fail).unwrap_err();
+    assert!(refused.to_string().contains("KTO trains on"), "{refused}");
+
+    let Some(path) = real("ultrafeedback-pairs.parquet") else {
+        return;
+    };
+    let pairs = load_preferences(&[path], OnBadRow::Skip).unwrap().rows;
+    let equal = pairs
+        .iter()
+        .filter(|p| p.chosen_rating == p.rejected_rating);
+    assert_eq!(equal.count(), 38, "39 with the pair of equal answers");
+    assert!(pairs.iter().all(|p| p.chosen_rating >= p.rejected_rating));
 }

@@ -6,6 +6,7 @@ use burn::module::Module;
 use rlhf_data::Sampler;
 use rlhf_model::{CausalLm, ScoreModel, Transformer};
 use rlhf_random::Rng;
+use rlhf_train::held_out::hold_out;
 use rlhf_train::parameters::{NamedTensor, trained_parameters, with_trained};
 use rlhf_train::schedule::lr_multiplier;
 use rlhf_train::{AdamW, Metrics, Outcome, Progress, RunContext, TrainError, checkpoint};
@@ -47,8 +48,9 @@ impl<'a> RewardRows<'a> {
             .key("reward")
             .key("held out")
             .shuffle(&mut rows);
-        let held_out = ((rows.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
-        let held_out = rows.drain(..held_out).map(|(_, c)| c).collect();
+        let key = |&(_, c): &(usize, &'a EncodedComparison)| (&c.sequences, &c.pairs);
+        let held_out = hold_out(&mut rows, HELD_OUT_SHARE, key);
+        let held_out = held_out.into_iter().map(|(_, c)| c).collect();
         Ok(Self {
             trained: rows,
             held_out,

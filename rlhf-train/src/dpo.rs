@@ -5,6 +5,7 @@ mod pairs;
 pub use pairs::{PreferencePair, encode_pairs};
 
 use crate::gradients::{Division, Summed, summed_gradients};
+use crate::held_out::hold_out;
 use crate::parameters::{NamedTensor, trained_parameters, with_trained};
 use crate::schedule::lr_multiplier;
 use crate::supervised::scalar;
@@ -224,8 +225,8 @@ impl DpoRows {
         let mut numbers: Vec<usize> = (0..pairs.len()).collect();
         let mut rng = Rng::new(seed).key("dpo").key("held out");
         rng.shuffle(&mut numbers);
-        let held_out = ((numbers.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
-        let held_out = numbers.drain(..held_out).collect();
+        let ids = |&i: &usize| (&pairs[i].chosen.ids, &pairs[i].rejected.ids);
+        let held_out = hold_out(&mut numbers, HELD_OUT_SHARE, ids);
         Ok(Self {
             trained: numbers,
             held_out,

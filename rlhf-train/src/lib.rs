@@ -10,6 +10,7 @@ mod context;
 pub mod dpo;
 mod error;
 pub mod gradients;
+pub mod held_out;
 pub mod memory;
 pub mod metrics;
 pub mod optim;

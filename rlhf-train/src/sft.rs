@@ -1,6 +1,7 @@
 //! Supervised fine-tuning: learn to answer from demonstrations, loss on the answers only.
 
 use crate::checkpoint;
+use crate::held_out::hold_out;
 use crate::parameters::{NamedTensor, trained_parameters, with_trained};
 use crate::schedule::lr_multiplier;
 use crate::supervised::{SupervisedUpdate, evaluate, row_of, trained_tokens};
@@ -177,8 +178,8 @@ impl SftRows {
         }
         let mut rows: Vec<(usize, PackedRow)> = rows.into_iter().enumerate().collect();
         Rng::new(seed).key("sft").key("held out").shuffle(&mut rows);
-        let held_out = ((rows.len() as f64 * HELD_OUT_SHARE) as usize).clamp(1, 256);
-        let held_out: Vec<PackedRow> = rows.drain(..held_out).map(|(_, row)| row).collect();
+        let held_out = hold_out(&mut rows, HELD_OUT_SHARE, |(_, row)| row.ids.clone());
+        let held_out: Vec<PackedRow> = held_out.into_iter().map(|(_, row)| row).collect();
         let text = pack(data.pretraining, config.max_length);
         let all = rows
             .iter()

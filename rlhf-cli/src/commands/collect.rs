@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::folder::{RunFolder, fingerprint};
 use crate::model_folder::load_policy;
 use crate::session::Session;
-use rlhf_data::{OnBadRow, Prompt, load_prompts, write_jsonl};
+use rlhf_data::{DataSet, OnBadRow, Prompt, load_prompts, write_jsonl};
 use rlhf_model::LocalGenerator;
 use rlhf_random::stream;
 use rlhf_reward::Answer;
@@ -27,7 +27,10 @@ pub(crate) fn collect(args: &CollectArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let mut folder = RunFolder::open_stage(&args.folder.dir("collect"), args.folder.fresh)?;
     folder.start(&session)?;
-    let collected = stage(&session, &mut folder, &args.model, &args.prompts);
+    let collected = args
+        .reading
+        .open_unweighted(&args.prompts)
+        .and_then(|prompts| stage(&session, &mut folder, &args.model, &prompts));
     let file = match collected {
         Ok(file) => file,
         Err(error) => {
@@ -53,18 +56,19 @@ pub(crate) fn stage(
     session: &Session,
     folder: &mut RunFolder,
     model: &Path,
-    files: &[PathBuf],
+    files: &DataSet,
 ) -> Result<PathBuf, CliError> {
     let out = folder.stage_dir("collect").join(PREFERENCES);
     let mut hashes = vec![folder.add_input(model)?];
-    for file in files {
+    for file in files.paths() {
         hashes.push(folder.add_input(file)?);
     }
     let config = &session.config;
     let settings = format!(
-        "{}{}",
+        "{}{}{}",
         config.fingerprint_toml("collect")?,
-        config.fingerprint_toml("world")?
+        config.fingerprint_toml("world")?,
+        files.describe()
     );
     let print = fingerprint(&settings, config.seed, &hashes);
     if folder.is_finished("collect", &print)? {
@@ -79,11 +83,7 @@ pub(crate) fn stage(
     Ok(out)
 }
 
-fn collect_rows(
-    session: &Session,
-    model: &Path,
-    files: &[PathBuf],
-) -> Result<Vec<Value>, CliError> {
+fn collect_rows(session: &Session, model: &Path, files: &DataSet) -> Result<Vec<Value>, CliError> {
     let config = &session.config;
     let policy = load_policy(model, &session.device)?;
     let mut prompts = load_prompts(files, OnBadRow::Fail)?.rows;

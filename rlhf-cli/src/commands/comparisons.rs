@@ -3,8 +3,7 @@
 use crate::commands::stage::note_skipped;
 use crate::error::CliError;
 use crate::session::Session;
-use rlhf_data::{Comparison, OnBadRow, group_comparisons, load_preferences};
-use std::path::PathBuf;
+use rlhf_data::{Comparison, DataSet, OnBadRow, group_comparisons, load_preferences};
 
 /// The comparisons of some files, encoded. An answer that does not fit is a bad row; it is never
 /// cut.
@@ -13,7 +12,7 @@ use std::path::PathBuf;
 /// If a file can't be read or, unless bad rows are skipped, a row can't be used.
 pub(crate) fn load_encoded<T, E: Into<CliError>>(
     (session, stage): (&Session, &str),
-    data: &[PathBuf],
+    data: &DataSet,
     on_bad_row: OnBadRow,
     encode: impl Fn(&[Comparison]) -> Result<Vec<T>, E>,
 ) -> Result<Vec<T>, CliError> {

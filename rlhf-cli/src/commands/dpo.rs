@@ -8,10 +8,10 @@ use crate::folder::RunFolder;
 use crate::model_folder::{load_policy, read_shape, save_policy};
 use crate::session::Session;
 use crate::workload::refuse_too_large;
-use rlhf_data::OnBadRow;
+use rlhf_data::{DataSet, OnBadRow};
 use rlhf_train::Outcome;
 use rlhf_train::dpo::encode_pairs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Trains a model on preference rows, without a reward model.
 ///
@@ -21,8 +21,9 @@ pub(crate) fn dpo(args: &DpoArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let place = (args.folder.dir("dpo"), args.folder.fresh);
     run_alone(&session, (&place.0, place.1), "dpo", |folder| {
+        let data = args.reading.open(&args.data, session.config.seed)?;
         let on_bad_row = args.bad_rows.on_bad_row.into();
-        stage(&session, folder, &args.model, &args.data, on_bad_row)
+        stage(&session, folder, &args.model, &data, on_bad_row)
     })
 }
 
@@ -34,14 +35,15 @@ fn stage(
     session: &Session,
     folder: &mut RunFolder,
     base: &Path,
-    data: &[PathBuf],
+    data: &DataSet,
     on_bad_row: OnBadRow,
 ) -> Result<(), CliError> {
     let out = folder.model_dir("dpo");
     let stage = Stage {
         name: "dpo",
         sections: &["lora", "memory"],
-        inputs: data.iter().map(PathBuf::as_path).chain([base]).collect(),
+        inputs: data.paths().chain([base]).collect(),
+        reading: data.describe(),
         base_model: Some(base),
         reward_model: None,
     };

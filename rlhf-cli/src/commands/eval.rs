@@ -57,7 +57,8 @@ fn world(session: &Session, args: &EvalArgs, asking: Asking) -> Result<SuiteRepo
         let all = world.evaluation_prompts().into_iter();
         all.filter(|prompt| !is_compared(prompt)).collect()
     } else {
-        load_prompts(&args.data, OnBadRow::Fail)?.rows
+        let data = args.reading.open_unweighted(&args.data)?;
+        load_prompts(&data, OnBadRow::Fail)?.rows
     };
     let config = &session.config.eval;
     let drawing = Drawing {
@@ -103,7 +104,8 @@ fn perplexity(session: &Session, args: &EvalArgs) -> Result<SuiteReport, CliErro
         return Err(error.hint("give files of text rows with --data"));
     }
     let policy = load_policy(&args.model, &session.device)?;
-    let texts = load_texts(&args.data, OnBadRow::Fail)?.rows;
+    let data = args.reading.open_unweighted(&args.data)?;
+    let texts = load_texts(&data, OnBadRow::Fail)?.rows;
     let texts: Vec<&str> = texts.iter().map(|row| row.text.as_str()).collect();
     let documents = document_logprobs(&policy, &texts, session)?;
     let metrics = perplexity_metrics(&documents, Resampling::default());

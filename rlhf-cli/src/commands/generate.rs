@@ -1,13 +1,13 @@
 //! `rlhf generate`: answers to the prompts of a file.
 
-use crate::args::{CommonArgs, at_least_one};
+use crate::args::{CommonArgs, ReadingArgs, at_least_one};
 use crate::console;
 use crate::decoding::DecodingArgs;
 use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
 use crate::session::Session;
 use clap::Args;
-use rlhf_data::{OnBadRow, Prompt, Role, load_prompts, read_file, write_jsonl};
+use rlhf_data::{DataSet, OnBadRow, Prompt, Role, load_prompts, read_file, write_jsonl};
 use rlhf_model::{Completion, Generator, LocalGenerator, Request};
 use rlhf_random::stream;
 use serde_json::{Map, Value, json};
@@ -20,6 +20,9 @@ pub(crate) struct GenerateArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// The folder of the model
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
@@ -49,8 +52,9 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let policy = load_policy(&args.model, &session.device)?;
     let config = args.decoding.resolve(&args.model, &policy, !args.raw)?;
-    let prompts = load_prompts(&args.prompts, OnBadRow::Fail)?.rows;
-    let place = |row: usize| place_of(&args.prompts, row);
+    let data = args.reading.open_unweighted(&args.prompts)?;
+    let prompts = load_prompts(&data, OnBadRow::Fail)?.rows;
+    let place = |row: usize| place_of(&data, row);
     let encode = |(row, prompt): (usize, &Prompt)| {
         let ids = encode(&policy, prompt, args.raw).map_err(|e| at(e, &place(row)))?;
         let (room, context) = (config.max_new_tokens, policy.config.max_position_embeddings);
@@ -198,11 +202,11 @@ fn at(mut error: CliError, place: &str) -> CliError {
 
 /// The file and line of a row, counted over all files, each of which was read before without a
 /// bad row.
-pub(super) fn place_of(paths: &[PathBuf], mut row: usize) -> String {
-    for path in paths {
-        let rows = read_file(path).map(|file| file.rows).unwrap_or_default();
+pub(super) fn place_of(data: &DataSet, mut row: usize) -> String {
+    for file in data.files() {
+        let rows = read_file(file).map(|file| file.rows).unwrap_or_default();
         match rows.get(row) {
-            Some(found) => return format!("{}:{}", path.display(), found.line),
+            Some(found) => return format!("{}:{}", file.name.display(), found.line),
             None => row = row.saturating_sub(rows.len()),
         }
     }

@@ -1,6 +1,6 @@
 //! `rlhf ppo`.
 
-use crate::args::PpoArgs;
+use crate::args::{PpoArgs, open_as_they_are};
 use crate::commands::pretrain::{encode_enough, optional_texts};
 use crate::commands::stage::{Stage, note_skipped, note_truncated, run_alone, run_stage};
 use crate::error::CliError;
@@ -8,11 +8,11 @@ use crate::folder::RunFolder;
 use crate::model_folder::{load_policy, load_reward, read_shape, save_policy};
 use crate::session::Session;
 use crate::workload::refuse_too_large;
-use rlhf_data::{OnBadRow, load_prompts, pack};
+use rlhf_data::{DataSet, OnBadRow, load_prompts, pack};
 use rlhf_ppo::PpoModels;
 use rlhf_ppo::rollout::encode_prompts;
 use rlhf_train::Outcome;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What PPO reads.
 pub(crate) struct Inputs<'a> {
@@ -21,9 +21,9 @@ pub(crate) struct Inputs<'a> {
     /// The folder of the reward model.
     pub(crate) reward: &'a Path,
     /// Files of prompts.
-    pub(crate) prompts: &'a [PathBuf],
+    pub(crate) prompts: &'a DataSet,
     /// Files of text for the pre-training term.
-    pub(crate) text: &'a [PathBuf],
+    pub(crate) text: &'a DataSet,
     /// What happens to prompts that can't be used.
     pub(crate) on_bad_row: OnBadRow,
 }
@@ -35,11 +35,14 @@ pub(crate) struct Inputs<'a> {
 pub(crate) fn ppo(args: &PpoArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let place = (args.folder.dir("ppo"), args.folder.fresh);
+    let seed = session.config.seed;
+    let prompts = args.reading.open(&args.prompts, seed)?;
+    let text = open_as_they_are(&args.pretraining_data, seed)?;
     let inputs = Inputs {
         model: &args.model,
         reward: &args.reward,
-        prompts: &args.prompts,
-        text: &args.pretraining_data,
+        prompts: &prompts,
+        text: &text,
         on_bad_row: args.bad_rows.on_bad_row.into(),
     };
     run_alone(&session, (&place.0, place.1), "ppo", |folder| {
@@ -57,15 +60,12 @@ pub(crate) fn stage(
     inputs: &Inputs<'_>,
 ) -> Result<(), CliError> {
     let out = folder.model_dir("ppo");
-    let files = inputs
-        .prompts
-        .iter()
-        .chain(inputs.text)
-        .map(PathBuf::as_path);
+    let files = inputs.prompts.paths().chain(inputs.text.paths());
     let stage = Stage {
         name: "ppo",
         sections: &["lora", "memory"],
         inputs: files.chain([inputs.model, inputs.reward]).collect(),
+        reading: inputs.prompts.describe() + &inputs.text.describe(),
         base_model: Some(inputs.model),
         reward_model: Some(inputs.reward),
     };

@@ -7,10 +7,10 @@ use crate::folder::RunFolder;
 use crate::fresh_model::{fresh_config, train_tokenizer};
 use crate::model_folder::{Policy, load_policy, save_policy};
 use crate::session::Session;
-use rlhf_data::{ChatTokenizer, OnBadRow, TextRow, TokenSequence, load_texts};
+use rlhf_data::{ChatTokenizer, DataSet, OnBadRow, TextRow, TokenSequence, load_texts};
 use rlhf_model::Transformer;
 use rlhf_train::Outcome;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Pre-trains a model on text.
 ///
@@ -20,7 +20,8 @@ pub(crate) fn pretrain(args: &PretrainArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let place = (args.folder.dir("pretrain"), args.folder.fresh);
     run_alone(&session, (&place.0, place.1), "pretrain", |folder| {
-        stage(&session, folder, &args.data, args.model.as_deref())
+        let data = args.reading.open(&args.data, session.config.seed)?;
+        stage(&session, folder, &data, args.model.as_deref())
     })
 }
 
@@ -31,14 +32,15 @@ pub(crate) fn pretrain(args: &PretrainArgs) -> Result<(), CliError> {
 pub(crate) fn stage(
     session: &Session,
     folder: &mut RunFolder,
-    data: &[PathBuf],
+    data: &DataSet,
     base: Option<&Path>,
 ) -> Result<(), CliError> {
     let out = folder.model_dir("pretrain");
     let stage = Stage {
         name: "pretrain",
         sections: &["model", "memory"],
-        inputs: data.iter().map(PathBuf::as_path).chain(base).collect(),
+        inputs: data.paths().chain(base).collect(),
+        reading: data.describe(),
         base_model: base,
         reward_model: None,
     };
@@ -94,7 +96,7 @@ pub(crate) fn encode_texts(
 ///
 /// # Errors
 /// If a file can't be used.
-pub(crate) fn optional_texts(files: &[PathBuf]) -> Result<Vec<TextRow>, CliError> {
+pub(crate) fn optional_texts(files: &DataSet) -> Result<Vec<TextRow>, CliError> {
     if files.is_empty() {
         return Ok(Vec::new());
     }

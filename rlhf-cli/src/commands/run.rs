@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::run_result::{self, Models};
 use crate::session::Session;
-use rlhf_data::OnBadRow;
+use rlhf_data::{DataSet, OnBadRow};
 use rlhf_world::{World, write_world};
 use std::path::PathBuf;
 use std::slice;
@@ -38,20 +38,22 @@ fn road(session: &Session, folder: &mut RunFolder) -> Result<(), CliError> {
     let files = world_files(session, folder, &world)?;
     let [corpus, demonstrations, conversations, prompts] = &files;
 
-    pretrain::stage(session, folder, slice::from_ref(corpus), None)?;
+    let text = DataSet::from(slice::from_ref(corpus));
+    pretrain::stage(session, folder, &text, None)?;
     let gpt = folder.model_dir("pretrain");
-    let shown = [demonstrations.clone(), conversations.clone()];
-    let text = slice::from_ref(corpus);
-    sft::stage(session, folder, &gpt, (&shown, text), OnBadRow::Fail)?;
+    let shown = DataSet::from(&[demonstrations.clone(), conversations.clone()]);
+    sft::stage(session, folder, &gpt, (&shown, &text), OnBadRow::Fail)?;
     let tuned = folder.model_dir("sft");
-    let preferences = collect::stage(session, folder, &tuned, slice::from_ref(prompts))?;
-    reward::stage(session, folder, &tuned, &[preferences], OnBadRow::Fail)?;
+    let prompts = DataSet::from(slice::from_ref(prompts));
+    let preferences = collect::stage(session, folder, &tuned, &prompts)?;
+    let preferences = DataSet::from(&[preferences]);
+    reward::stage(session, folder, &tuned, &preferences, OnBadRow::Fail)?;
     let reward = folder.model_dir("reward");
     let inputs = ppo::Inputs {
         model: &tuned,
         reward: &reward,
-        prompts: slice::from_ref(prompts),
-        text: slice::from_ref(corpus),
+        prompts: &prompts,
+        text: &text,
         on_bad_row: OnBadRow::Fail,
     };
     ppo::stage(session, folder, &inputs)?;

@@ -1,6 +1,6 @@
 //! `rlhf score`: what a reward model says of answers.
 
-use crate::args::CommonArgs;
+use crate::args::{CommonArgs, ReadingArgs};
 use crate::commands::generate::{place_of, refuse_unwritable};
 use crate::console;
 use crate::error::CliError;
@@ -8,8 +8,8 @@ use crate::model_folder::{RewardFolder, load_reward};
 use crate::session::Session;
 use clap::Args;
 use rlhf_data::{
-    DataError, Format, OnBadRow, check_file, load_conversations, load_preferences, load_prompts,
-    load_responses, write_jsonl,
+    DataError, DataFile, DataSet, Format, OnBadRow, check_file, load_conversations,
+    load_preferences, load_prompts, load_responses, write_jsonl,
 };
 use rlhf_eval::Figure;
 use rlhf_reward::{Answer, RewardModel, RewardSource, encode_answers};
@@ -22,6 +22,9 @@ pub(crate) struct ScoreArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// How the data are read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// The folder of the reward model
     #[arg(long, value_name = "DIR")]
     pub(crate) reward: PathBuf,
@@ -57,12 +60,13 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let folder = load_reward(&args.reward, &session.device)?;
     let mut rows = Vec::new();
-    for file in &args.data {
+    let data = args.reading.open_unweighted(&args.data)?;
+    for file in data.files() {
         rows.extend(read(file)?);
     }
     refuse_unwritable(args.out.as_deref())?;
     let source = folder.source(&session.device, session.config.eval.batch_size);
-    refuse_unreadable(&rows, &folder, (&source, &args.data))?;
+    refuse_unreadable(&rows, &folder, (&source, &data))?;
     let mut totals = Totals::default();
     let mut progress = session.progress();
     let (total, mut done) = (rows.len() as u64, 0);
@@ -79,13 +83,12 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<(), CliError> {
 }
 
 /// The rows of a file, by its format.
-fn read(file: &PathBuf) -> Result<Vec<Scored>, CliError> {
-    let paths = std::slice::from_ref(file);
-    let format = check_file(file)?.format.unwrap_or_default();
-    let is = |formats: &[Format]| formats.iter().any(|f| f.as_str() == format);
-    if is(&[Format::Preference, Format::HhTranscripts]) {
-        let pairs = load_preferences(paths, OnBadRow::Fail)?.rows;
-        let originals = load_prompts(paths, OnBadRow::Fail)?.rows;
+fn read(file: &DataFile) -> Result<Vec<Scored>, CliError> {
+    let format = check_file(file)?.format;
+    let format = format.as_deref().and_then(Format::from_name);
+    if format.is_some_and(Format::is_pairs) {
+        let pairs = load_preferences(file, OnBadRow::Fail)?.rows;
+        let originals = load_prompts(file, OnBadRow::Fail)?.rows;
         let scored = pairs
             .into_iter()
             .zip(originals)
@@ -99,9 +102,9 @@ fn read(file: &PathBuf) -> Result<Vec<Scored>, CliError> {
             });
         return Ok(scored.collect());
     }
-    if is(&[Format::Instruction, Format::Conversation, Format::ShareGpt]) {
-        let conversations = load_conversations(paths, OnBadRow::Fail)?.rows;
-        let originals = load_prompts(paths, OnBadRow::Fail)?.rows;
+    if format.is_some_and(Format::is_demonstrations) {
+        let conversations = load_conversations(file, OnBadRow::Fail)?.rows;
+        let originals = load_prompts(file, OnBadRow::Fail)?.rows;
         let scored = conversations
             .into_iter()
             .zip(originals)
@@ -119,7 +122,7 @@ fn read(file: &PathBuf) -> Result<Vec<Scored>, CliError> {
             });
         return Ok(scored.collect());
     }
-    let responses = load_responses(paths, OnBadRow::Fail).map_err(|e| match e {
+    let responses = load_responses(file, OnBadRow::Fail).map_err(|e| match e {
         DataError::WrongFormat { file, found, .. } => {
             let wanted = "answers or preference rows";
             CliError::from(DataError::WrongFormat {
@@ -153,7 +156,7 @@ impl Scored {
 fn refuse_unreadable(
     rows: &[Scored],
     folder: &RewardFolder,
-    (source, files): (&RewardModel<'_>, &[PathBuf]),
+    (source, files): (&RewardModel<'_>, &DataSet),
 ) -> Result<(), CliError> {
     let vocabulary = folder.model.config().vocab_size;
     for (index, row) in rows.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! `rlhf sft`.
 
-use crate::args::SftArgs;
+use crate::args::{SftArgs, open_as_they_are};
 use crate::commands::pretrain::{encode_enough, optional_texts};
 use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
 use crate::error::CliError;
@@ -8,9 +8,9 @@ use crate::folder::RunFolder;
 use crate::model_folder::{load_policy, read_shape, save_policy};
 use crate::session::Session;
 use crate::workload::refuse_too_large;
-use rlhf_data::{OnBadRow, load_conversations};
+use rlhf_data::{DataSet, OnBadRow, load_conversations};
 use rlhf_train::{Outcome, SftData};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Fine-tunes a model on demonstrations.
 ///
@@ -20,14 +20,11 @@ pub(crate) fn sft(args: &SftArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let place = (args.folder.dir("sft"), args.folder.fresh);
     run_alone(&session, (&place.0, place.1), "sft", |folder| {
-        let data = (args.data.as_slice(), args.pretraining_data.as_slice());
-        stage(
-            &session,
-            folder,
-            &args.model,
-            data,
-            args.bad_rows.on_bad_row.into(),
-        )
+        let seed = session.config.seed;
+        let data = args.reading.open(&args.data, seed)?;
+        let text = open_as_they_are(&args.pretraining_data, seed)?;
+        let on_bad_row = args.bad_rows.on_bad_row.into();
+        stage(&session, folder, &args.model, (&data, &text), on_bad_row)
     })
 }
 
@@ -39,15 +36,16 @@ pub(crate) fn stage(
     session: &Session,
     folder: &mut RunFolder,
     base: &Path,
-    (data, text): (&[PathBuf], &[PathBuf]),
+    (data, text): (&DataSet, &DataSet),
     on_bad_row: OnBadRow,
 ) -> Result<(), CliError> {
     let out = folder.model_dir("sft");
-    let files = data.iter().chain(text).map(PathBuf::as_path);
+    let files = data.paths().chain(text.paths());
     let stage = Stage {
         name: "sft",
         sections: &["lora", "memory"],
         inputs: files.chain([base]).collect(),
+        reading: data.describe() + &text.describe(),
         base_model: Some(base),
         reward_model: None,
     };

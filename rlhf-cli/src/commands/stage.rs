@@ -19,6 +19,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) sections: &'a [&'static str],
     /// Files and model folders that it reads.
     pub(crate) inputs: Vec<&'a Path>,
+    /// How the files are read: weights and renamed fields, in one line.
+    pub(crate) reading: String,
     /// The model that it starts from, for the card.
     pub(crate) base_model: Option<&'a Path>,
     /// The reward model that it trains against, for the card.
@@ -41,6 +43,7 @@ pub(crate) fn run_stage(
     for section in stage.sections {
         settings.push_str(&session.config.fingerprint_toml(section)?);
     }
+    settings.push_str(&stage.reading);
     let mut hashes = Vec::new();
     for input in &stage.inputs {
         hashes.push(folder.add_input(input)?);

@@ -58,3 +58,44 @@ fn a_bad_row_stops_a_stage_unless_it_may_be_skipped_and_no_text_is_needed() {
     );
     assert!(dir.path().join("sft/model/model.safetensors").exists());
 }
+
+#[test]
+fn files_are_mixed_by_weight_under_the_names_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = language_model(dir.path());
+    let model = model.to_str().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let rows = |n: usize, text: &str| -> String {
+        let row = |i| format!("{{\"q\": \"the cat {i}\", \"output\": \"{text}\"}}\n");
+        (0..n).map(row).collect()
+    };
+    fs::write(path("a.jsonl"), rows(6, "sat")).unwrap();
+    fs::write(path("b.jsonl"), rows(8, "ran")).unwrap();
+    let out = path("sft");
+    let args = |weighted: &str| -> Vec<String> {
+        let (a, b) = (path(weighted), path("b.jsonl:0.5"));
+        let args = ["sft", "--model", model, "--data", &a, &b, "--out", &out];
+        let map = ["--map", "instruction=q"];
+        let all = args.into_iter().chain(map).chain(BRIEF);
+        all.map(str::to_owned).collect()
+    };
+    let run = |args: &[String]| rlhf(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    run(&args("a.jsonl:2")).succeeded();
+    let again = run(&args("a.jsonl:2")).succeeded();
+    assert!(again.stderr.contains("already done"), "{}", again.stderr);
+    run(&args("a.jsonl:3")).refused(&["other settings or inputs"]);
+    run(&args("a.jsonl:-3")).refused(&["a weight above 0"]);
+    let prompts = path("a.jsonl:2");
+    rlhf(&["generate", "--model", model, "--prompts", &prompts]).refused(&["no meaning"]);
+
+    // What another stage needs is said, with what the file is good for.
+    let labelled = path("kto.jsonl");
+    fs::write(
+        &labelled,
+        "{\"prompt\": \"p\", \"completion\": \"c\", \"label\": true}\n",
+    )
+    .unwrap();
+    let out = path("other");
+    let args = ["sft", "--model", model, "--data", &labelled, "--out", &out];
+    rlhf(&args).refused(&["format `kto`", "instruction, prompt-completion"]);
+}

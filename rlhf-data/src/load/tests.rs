@@ -1,4 +1,5 @@
 use super::*;
+use std::path::PathBuf;
 
 struct Files(tempfile::TempDir);
 
@@ -54,7 +55,7 @@ fn a_format_that_does_not_serve_is_named() {
     let files = Files::new();
     let path = files.file("a.jsonl", "{\"prompt\": \"p\"}\n");
     let error = load_preferences(std::slice::from_ref(&path), OnBadRow::Skip).unwrap_err();
-    let expected = "the rows are of the format `prompt`, but preference or hh-rlhf rows are wanted";
+    let expected = "the rows are of the format `prompt`, but preference, hh-rlhf, ultrafeedback or pandalm rows are wanted";
     assert!(error.to_string().contains(expected), "{error}");
     assert!(load_texts(std::slice::from_ref(&path), OnBadRow::Fail).is_err());
     assert!(load_responses(&[path], OnBadRow::Fail).is_err());

@@ -10,8 +10,9 @@ fn with_input<T>(bytes: &[u8], read: impl FnOnce(&mut Input) -> T) -> T {
 }
 
 fn plain(records: impl Iterator<Item = Record>) -> Vec<(usize, String)> {
-    let text = |record: Record| match record.bytes {
-        Ok(bytes) => (record.line, String::from_utf8_lossy(&bytes).into_owned()),
+    let text = |record: Record| match record.body {
+        Ok(Body::Bytes(bytes)) => (record.line, String::from_utf8_lossy(&bytes).into_owned()),
+        Ok(body) => panic!("{body:?}"),
         Err(reason) => (record.line, format!("! {reason}")),
     };
     records.take(100).map(text).collect()
@@ -112,9 +113,9 @@ fn gzip_is_unpacked_and_its_end_is_checked() {
             Lines::new(input).collect::<Vec<_>>()
         });
         let last = all.last().unwrap();
-        let reason = last.bytes.as_ref().unwrap_err();
+        let reason = last.body.as_ref().unwrap_err();
         assert!(reason.contains("ends early"), "{cut}: {reason}");
-        assert_eq!(all.iter().filter(|r| r.bytes.is_err()).count(), 1);
+        assert_eq!(all.iter().filter(|r| r.body.is_err()).count(), 1);
     }
     let array = gzip(b"[{\"a\": 1}, {\"b\": 2}]");
     let cut = &array[..array.len() - 9];

@@ -1,6 +1,6 @@
 //! `rlhf data show`: rows as a model sees them.
 
-use crate::args::CommonArgs;
+use crate::args::{CommonArgs, ReadingArgs};
 use crate::commands::chat::printable;
 use crate::console::print;
 use crate::error::CliError;
@@ -19,6 +19,9 @@ pub(crate) struct ShowArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// How the file is read.
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// The folder of the model whose tokenizer and template are used
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
@@ -33,7 +36,14 @@ pub(crate) struct ShowArgs {
 /// If the file, its first bad row, or the tokenizer can't be used.
 pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
     let tokenizer = ChatTokenizer::load(&args.model)?;
-    let found = read_file(&args.file)?;
+    let data = args
+        .reading
+        .open_unweighted(std::slice::from_ref(&args.file))?;
+    let [file] = data.files() else {
+        let message = format!("{}: more than one file is meant", args.file.display());
+        return Err(CliError::usage(message).hint("name one file"));
+    };
+    let found = read_file(file)?;
     if let (true, Some(bad)) = (found.rows.is_empty(), found.bad.first()) {
         let place = format!("{}:{}", args.file.display(), bad.line);
         let error = CliError::usage(format!("{place}: {}", bad.reason));
