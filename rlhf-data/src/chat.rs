@@ -236,15 +236,15 @@ impl ChatTokenizer {
     }
 }
 
-/// Refuses a row of which nothing or everything carries loss.
+/// Refuses a row of which nothing carries loss, or an answer to nothing.
 fn trained_in_part(tokens: TokenSequence) -> Result<TokenSequence, DataError> {
-    match tokens.trained_tokens() {
-        0 => refuse("no token of it carries loss: the template writes no answer"),
-        n if n == tokens.len() => {
-            refuse("all its tokens carry loss: nothing stands before the answer")
-        }
-        _ => Ok(tokens),
+    if tokens.trained_tokens() == 0 {
+        return refuse("no token of it carries loss: the template writes no answer");
     }
+    if tokens.lacks_prompt() {
+        return refuse("its first token carries loss: nothing stands before the answer");
+    }
+    Ok(tokens)
 }
 
 fn check_prompt(messages: &[Message]) -> Result<(), DataError> {

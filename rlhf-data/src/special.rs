@@ -84,6 +84,11 @@ impl SpecialMatcher {
         self.tokens().iter().any(|token| token.id == id)
     }
 
+    /// Whether the id is one of these tokens.
+    pub(crate) fn contains(&self, id: u32) -> bool {
+        self.tokens.iter().any(|token| token.id == id)
+    }
+
     /// The same tokens, but this one (the unknown token) may come from text.
     pub(crate) fn allow(&mut self, id: u32) {
         if let Some(flag) = self.ids.get_mut(id as usize) {

@@ -164,6 +164,12 @@ impl Tokenizer {
         self.inner.special.tokens()
     }
 
+    /// Whether an id is a control token: a special one, or, in a [`ChatTokenizer`](crate::ChatTokenizer),
+    /// a token of its own that the template writes.
+    pub fn is_control_token(&self, id: u32) -> bool {
+        self.inner.special.contains(id)
+    }
+
     /// The ids of plain text. A special token that the text spells out stays text, and nothing is
     /// added: no special id comes out of this.
     ///

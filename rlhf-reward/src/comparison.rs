@@ -4,7 +4,7 @@ use crate::model::score_sequences;
 use crate::{RewardConfig, RewardError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use rlhf_data::{ChatTokenizer, Comparison, TokenSequence};
+use rlhf_data::{ChatTokenizer, Comparison, DataError, TokenSequence};
 use rlhf_loss::{k_wise, k_wise_centring};
 use rlhf_model::{CausalLm, ScoreModel, TokenBatch};
 use rlhf_train::TrainError;
@@ -74,15 +74,16 @@ pub fn encode_comparisons(
             .responses
             .iter()
             .map(|r| tokenizer.encode_answer(&c.prompt, r));
-        let mut sequences = sequences.collect::<Result<Vec<_>, _>>()?;
-        let mut rows: Vec<&mut TokenSequence> = sequences.iter_mut().collect();
-        TokenSequence::truncate_together(&mut rows, max_length).map_err(|e| {
+        let named = |e: DataError| {
             let reason = format!("comparison {}: {e}", i + 1);
             TrainError::NoData {
                 stage: "reward".into(),
                 reason,
             }
-        })?;
+        };
+        let mut sequences = sequences.collect::<Result<Vec<_>, _>>().map_err(named)?;
+        let mut rows: Vec<&mut TokenSequence> = sequences.iter_mut().collect();
+        TokenSequence::truncate_together(&mut rows, max_length).map_err(named)?;
         let sequences = sequences.into_iter().map(|s| s.ids).collect();
         Ok(EncodedComparison {
             sequences,

@@ -10,7 +10,7 @@ use crate::{
 };
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rlhf_data::{ChatTokenizer, Comparison, Sampler, TokenSequence};
+use rlhf_data::{ChatTokenizer, Comparison, DataError, Sampler, TokenSequence};
 use rlhf_loss::{DpoInput, DpoLoss, PairLengths, dpo_loss};
 use rlhf_model::cores::each_part;
 use rlhf_model::{CausalLm, TokenBatch, Transformer};
@@ -182,10 +182,10 @@ pub fn encode_pairs(
     for (i, comparison) in comparisons.iter().enumerate() {
         let encode = |response: &String| tokenizer.encode_answer(&comparison.prompt, response);
         let answers = comparison.responses.iter().map(encode);
-        let mut answers = answers.collect::<Result<Vec<_>, _>>()?;
+        let named = |e: DataError| no_data(format!("comparison {}: {e}", i + 1));
+        let mut answers = answers.collect::<Result<Vec<_>, _>>().map_err(named)?;
         let mut rows: Vec<&mut TokenSequence> = answers.iter_mut().collect();
-        TokenSequence::truncate_together(&mut rows, max_length)
-            .map_err(|e| no_data(format!("comparison {}: {e}", i + 1)))?;
+        TokenSequence::truncate_together(&mut rows, max_length).map_err(named)?;
         let ordered = comparison.pairs.iter();
         pairs.extend(ordered.map(|&(better, worse)| {
             PreferencePair::new(answers[better].clone(), answers[worse].clone())
