@@ -110,7 +110,7 @@ SNIPPETS = r"""
 {{ t.strip() }}|{{ t.lstrip() }}|{{ t.rstrip() }}|{{ t | trim }}
 {{ "xxaxbxx".strip("x") }}{{ "xyaxy".lstrip("xy") }}{{ "abba".rstrip("a") }}
 {{ "\u001c a\u0085\u00a0".strip() }}|{{ "\u001f b \u2028" | trim }}|{{ " a\u001cb ".split() }}
-{{ "a,b,,c".split(",") }}{{ "a,b,c".split(",", 1) }}{{ "a,b,c".rsplit(",", 1) }}{{ " a  b ".split() }}{{ "".split() }}{{ "".split(",") }}
+{{ "a,b,,c".split(",") }}{{ "a,b,c".split(",", 1) }}{{ "a,b,c".rsplit(",", 1) }}{{ " a b  c ".rsplit(none, 1) }}{{ "a b".rsplit() }}{{ " a  b ".split() }}{{ "".split() }}{{ "".split(",") }}
 {{ "a</think>b</think>c".split("</think>")[-1] }}{{ "a</think>b".split("</think>")[0].split("<think>")[-1] }}
 {{ "a-b-c".partition("-") }}{{ "a-b-c".rpartition("-") }}{{ "abc".partition("-")[0] }}
 {{ "aXbX".replace("X", "") }}{{ "aXbX".replace("X", "yy", 1) }}{{ "aXbX" | replace("X", "-") }}

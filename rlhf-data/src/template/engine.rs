@@ -7,6 +7,9 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use minijinja_contrib::{globals, pycompat};
 
+/// More than any template asks for, and little enough to be repeated at every level.
+const WIDEST_INDENT: usize = 80;
+
 /// The environment in which chat templates are compiled.
 pub(super) fn environment() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
@@ -65,7 +68,10 @@ fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
         Some(text) if text.kind() == ValueKind::String => Some(text.to_string()),
         Some(width) => {
             let width: usize = width.try_into()?;
-            Some(" ".repeat(width.min(80)))
+            if width > WIDEST_INDENT {
+                return Err(invalid("tojson can't indent that far"));
+            }
+            Some(" ".repeat(width))
         }
     };
     let separators: Option<Vec<String>> = options.get("separators")?;

@@ -1,5 +1,6 @@
 //! Python's methods of text where the template engine's own collection lacks them or differs.
 
+use super::engine::invalid;
 use minijinja::Error;
 use minijinja::value::{Value, from_args};
 
@@ -10,11 +11,11 @@ pub(super) fn method(text: &str, name: &str, args: &[Value]) -> Option<Result<Va
         "isspace" => none(args).map(|()| Value::from(!text.is_empty() && text.chars().all(blank))),
         "split" if args.iter().all(Value::is_none) => Ok(words(text)),
         "rsplit" => rsplit(text, args),
-        "partition" => one(args).map(|by| match text.split_once(&*by) {
+        "partition" => separator(args).map(|by| match text.split_once(&*by) {
             Some((before, after)) => tuple([before, &by, after]),
             None => tuple([text, "", ""]),
         }),
-        "rpartition" => one(args).map(|by| match text.rsplit_once(&*by) {
+        "rpartition" => separator(args).map(|by| match text.rsplit_once(&*by) {
             Some((before, after)) => tuple([before, &by, after]),
             None => tuple(["", "", text]),
         }),
@@ -65,6 +66,7 @@ fn words(text: &str) -> Value {
 
 fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {
     let (by, most): (Option<String>, Option<i64>) = from_args(args)?;
+    let by = by.map(not_empty).transpose()?;
     let most = most.and_then(|most| usize::try_from(most).ok());
     let limit = most.map_or(usize::MAX, |most| most.saturating_add(1));
     let mut parts: Vec<Value> = match &by {
@@ -120,6 +122,18 @@ fn tuple(parts: [&str; 3]) -> Value {
 
 fn one(args: &[Value]) -> Result<String, Error> {
     from_args::<(String,)>(args).map(|(text,)| text)
+}
+
+/// One text, which must not be empty.
+fn separator(args: &[Value]) -> Result<String, Error> {
+    one(args).and_then(not_empty)
+}
+
+fn not_empty(separator: String) -> Result<String, Error> {
+    if separator.is_empty() {
+        return Err(invalid("empty separator"));
+    }
+    Ok(separator)
 }
 
 fn none(args: &[Value]) -> Result<(), Error> {

@@ -100,6 +100,9 @@ fn json_takes_the_options_of_python() {
         "{{ [] | tojson(separators=(',',)) }}",
         "{{ nothing | tojson }}",
         "{{ [] | tojson(indent=-1) }}",
+        "{{ [] | tojson(indent=1000000000) }}",
+        "{{ 'a'.partition('') }}",
+        "{{ 'a'.rsplit('') }}",
     ];
     for source in wrong {
         assert!(render(source, &[]).is_err(), "{source}");

@@ -115,7 +115,7 @@ fn print_page(
             print(&page.part(&row.place, row.row, part, longest))?;
         }
     }
-    if args.common.quiet {
+    if args.common.quiet || shown.iter().all(|row| row.parts.is_err()) {
         return Ok(());
     }
     print(&page.legend())

@@ -65,7 +65,9 @@ pub(super) fn parts(
             };
             Ok(vec![cut_start("response", whole, max_length)?])
         }
-        _ => Ok(Vec::new()),
+        _ => Err(DataError::Conversation {
+            reason: "no stage turns rows of this format into tokens".to_owned(),
+        }),
     }
 }
 
