@@ -22,9 +22,10 @@ pub struct SpecialTokens {
 /// A tokenizer with its chat template and special tokens: a Hugging Face tokenizer folder.
 ///
 /// Every conversation is rendered whole, by the template; where its answers are follows from
-/// rendering its beginnings. What people typed is encoded as text even where it spells a special
-/// token: only the template and this type write control tokens. An answer is always encoded by
-/// itself, so that training, generation and scoring see the same ids.
+/// rendering its beginnings. What people typed is encoded as text even where it spells a control
+/// token, be it special or a token of its own that the template writes (`<think>`, `<｜User｜>`): only
+/// the template and this type write those. Answers may hold the latter, which models generate. An
+/// answer is always encoded by itself, so that training, generation and scoring see the same ids.
 #[derive(Debug, Clone)]
 pub struct ChatTokenizer {
     tokenizer: Tokenizer,
@@ -54,7 +55,7 @@ impl ChatTokenizer {
         special: SpecialTokens,
     ) -> Result<Self, DataError> {
         let tokenizer = with_bos_first(tokenizer, &special)?;
-        Self::assemble(tokenizer, Some(template), special)
+        Self::assemble(tokenizer, Some(template), special, &[])
     }
 
     /// A tokenizer for running text, without a chat template; else as [`new`](Self::new).
@@ -66,17 +67,31 @@ impl ChatTokenizer {
         special: SpecialTokens,
     ) -> Result<Self, DataError> {
         let tokenizer = with_bos_first(tokenizer, &special)?;
-        Self::assemble(tokenizer, None, special)
+        Self::assemble(tokenizer, None, special, &[])
     }
 
+    /// `further` special tokens are seen by the template alone.
     pub(crate) fn assemble(
         tokenizer: Tokenizer,
         template: Option<&str>,
         special: SpecialTokens,
+        further: &[(&str, String)],
     ) -> Result<Self, DataError> {
-        let (bos, eos) = (special.bos.as_deref(), special.eos.as_deref());
+        let tokenizer = match template {
+            Some(source) => tokenizer.for_template(source)?,
+            None => tokenizer,
+        };
+        let named = [
+            ("bos_token", &special.bos),
+            ("eos_token", &special.eos),
+            ("pad_token", &special.pad),
+        ];
+        let tokens = named
+            .into_iter()
+            .filter_map(|(k, v)| Some((k, v.as_deref()?)));
+        let tokens = tokens.chain(further.iter().map(|(k, v)| (*k, v.as_str())));
         let template = template
-            .map(|t| ChatTemplate::new(t, bos, eos))
+            .map(|source| ChatTemplate::with_tokens(source, tokens))
             .transpose()?;
         let id = |name: &Option<String>| match name {
             None => Ok(None),
@@ -147,11 +162,7 @@ impl ChatTokenizer {
             return refuse("there is no assistant turn to learn from");
         }
         let rendering = Rendering::new(self.needed_template()?, &self.tokenizer, messages, false)?;
-        let tokens = rendering.tokens(Loss::EveryAnswer)?;
-        if tokens.trained_tokens() == tokens.len() {
-            return refuse("all its tokens carry loss: nothing stands before the answer");
-        }
-        Ok(tokens)
+        trained_in_part(rendering.tokens(Loss::EveryAnswer)?)
     }
 
     /// The turns before an answer, with the generation prompt that opens it; no loss.
@@ -179,8 +190,30 @@ impl ChatTokenizer {
         check_prompt(messages)?;
         let mut all = messages.to_vec();
         all.push(Message::assistant(response));
-        Rendering::new(self.needed_template()?, &self.tokenizer, &all, false)?
-            .tokens(Loss::LastAnswer)
+        let rendering = Rendering::new(self.needed_template()?, &self.tokenizer, &all, false)?;
+        trained_in_part(rendering.tokens(Loss::LastAnswer)?)
+    }
+
+    /// A prompt and an answer that a model generated: its ids as they are, for the same text may be
+    /// encoded otherwise. Only the answer carries loss.
+    ///
+    /// # Errors
+    /// As [`encode_prompt`](Self::encode_prompt); [`DataError::Tokenizer`] for an id beyond the
+    /// vocabulary.
+    pub fn encode_generated(
+        &self,
+        messages: &[Message],
+        ids: &[u32],
+    ) -> Result<TokenSequence, DataError> {
+        let size = self.tokenizer.vocab_size();
+        if let Some(id) = ids.iter().find(|id| **id as usize >= size) {
+            return Err(DataError::Tokenizer {
+                reason: format!("the generated token {id} is beyond its vocabulary of {size}"),
+            });
+        }
+        let mut tokens = self.encode_prompt(messages)?;
+        tokens.push(ids, SpanRole::Assistant, true);
+        Ok(tokens)
     }
 
     /// A document: `bos`, if there is one, the text, and `eos`, if there is one. All but `bos`
@@ -201,6 +234,17 @@ impl ChatTokenizer {
             reason: "this tokenizer has none; a conversation can't be encoded without one".into(),
         })
     }
+}
+
+/// Refuses a row of which nothing carries loss, or an answer to nothing.
+fn trained_in_part(tokens: TokenSequence) -> Result<TokenSequence, DataError> {
+    if tokens.trained_tokens() == 0 {
+        return refuse("no token of it carries loss: the template writes no answer");
+    }
+    if tokens.lacks_prompt() {
+        return refuse("its first token carries loss: nothing stands before the answer");
+    }
+    Ok(tokens)
 }
 
 fn check_prompt(messages: &[Message]) -> Result<(), DataError> {

@@ -37,6 +37,10 @@ impl ChatTokenizer {
             eos: token_name(&config, "eos_token", &config_path)?,
             pad: token_name(&config, "pad_token", &config_path)?,
         };
+        let mut further = Vec::new();
+        for name in ["unk_token", "sep_token", "cls_token", "mask_token"] {
+            further.extend(token_name(&config, name, &config_path)?.map(|token| (name, token)));
+        }
         let template_path = dir.join(TEMPLATE);
         let file = read_if_there(&template_path)?;
         let template_file = file.is_some();
@@ -49,7 +53,7 @@ impl ChatTokenizer {
         } else {
             &config_path
         };
-        let mut chat = Self::assemble(tokenizer, template.as_deref(), special)
+        let mut chat = Self::assemble(tokenizer, template.as_deref(), special, &further)
             .map_err(|e| in_file(source, &e))?;
         chat.config = config;
         chat.template_file = template_file;

@@ -16,10 +16,13 @@ pub struct SpecialToken {
     pub rstrip: bool,
 }
 
-/// All special tokens of a tokenizer.
+/// The control tokens of a tokenizer: its special tokens and, once a template is known, the other
+/// tokens of their own (such as `<think>`) that the template writes.
 #[derive(Debug, Clone)]
 pub(crate) struct SpecialMatcher {
+    /// The special ones first.
     tokens: Vec<SpecialToken>,
+    special: usize,
     /// By first byte, the indices of the tokens that start so, the longest first.
     by_first: Vec<Vec<usize>>,
     ids: Vec<bool>,
@@ -30,7 +33,7 @@ pub(crate) struct SpecialMatcher {
 pub(crate) enum Piece<'a> {
     /// Text, starting at this byte.
     Text(usize, &'a str),
-    /// A special token by its index, starting at this byte.
+    /// A control token, starting at this byte.
     Special(usize, &'a SpecialToken),
 }
 
@@ -51,14 +54,39 @@ impl SpecialMatcher {
             ids[token.id as usize] = true;
         }
         Self {
+            special: tokens.len(),
             tokens,
             by_first,
             ids,
         }
     }
 
+    /// The same special tokens, and these control tokens besides.
+    pub(crate) fn with_control(&self, control: impl IntoIterator<Item = SpecialToken>) -> Self {
+        let mut tokens = self.tokens().to_vec();
+        tokens.extend(control);
+        let mut all = Self::new(tokens);
+        all.special = self.special;
+        // What may come from text still may.
+        for token in self.tokens().iter().filter(|token| !self.forbids(token.id)) {
+            all.allow(token.id);
+        }
+        all
+    }
+
+    /// The special tokens.
     pub(crate) fn tokens(&self) -> &[SpecialToken] {
-        &self.tokens
+        &self.tokens[..self.special]
+    }
+
+    /// Whether a token is special, and not just of its own.
+    pub(crate) fn is_special(&self, id: u32) -> bool {
+        self.tokens().iter().any(|token| token.id == id)
+    }
+
+    /// Whether the id is one of these tokens.
+    pub(crate) fn contains(&self, id: u32) -> bool {
+        self.tokens.iter().any(|token| token.id == id)
     }
 
     /// The same tokens, but this one (the unknown token) may come from text.
@@ -73,7 +101,7 @@ impl SpecialMatcher {
         self.ids.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// The first special token at or after `from`, the longest where several start: its byte
+    /// The first control token at or after `from`, the longest where several start: its byte
     /// and index.
     fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
         let bytes = text.as_bytes();
@@ -84,7 +112,7 @@ impl SpecialMatcher {
         })
     }
 
-    /// The text cut at its special tokens, in order. No piece of text is empty.
+    /// The text cut at its control tokens, in order. No piece of text is empty.
     pub(crate) fn split<'a>(&'a self, text: &'a str) -> Vec<Piece<'a>> {
         let mut pieces = Vec::new();
         let mut from = 0;
@@ -102,7 +130,7 @@ impl SpecialMatcher {
     }
 }
 
-/// Stand-ins for the special tokens that people typed: one private-use character each, of those
+/// Stand-ins for the control tokens that people typed: one private-use character each, of those
 /// that occur in no text of the conversation.
 #[derive(Debug)]
 pub(crate) struct Disguise<'a> {
@@ -112,7 +140,7 @@ pub(crate) struct Disguise<'a> {
 }
 
 impl<'a> Disguise<'a> {
-    /// Chooses stand-ins for the special tokens that occur in `texts`.
+    /// Chooses stand-ins for the control tokens that occur in `texts`.
     pub(crate) fn new(special: &'a SpecialMatcher, texts: &[&str]) -> Result<Self, DataError> {
         let mut stand_ins = vec![None; special.tokens.len()];
         let mut free = private_use().filter(|c| !texts.iter().any(|text| text.contains(*c)));
@@ -130,14 +158,29 @@ impl<'a> Disguise<'a> {
         Ok(Self { special, stand_ins })
     }
 
-    /// The text with its special tokens replaced.
+    /// The text with its control tokens replaced.
     pub(crate) fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.hide_up_to(self.special.tokens.len(), text)
+    }
+
+    /// The text with its special tokens replaced, but not the other control tokens: an answer may
+    /// hold the marks of reasoning and tool calls, which templates look for.
+    pub(crate) fn hide_special<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.hide_up_to(self.special.special, text)
+    }
+
+    fn hide_up_to<'t>(&self, end: usize, text: &'t str) -> Cow<'t, str> {
         let mut out = String::new();
         let mut from = 0;
         while let Some((at, i)) = self.special.find(text, from) {
-            out.push_str(&text[from..at]);
-            out.extend(self.stand_ins[i]);
-            from = at + self.special.tokens[i].content.len();
+            let behind = at + self.special.tokens[i].content.len();
+            if i < end {
+                out.push_str(&text[from..at]);
+                out.extend(self.stand_ins[i]);
+            } else {
+                out.push_str(&text[from..behind]);
+            }
+            from = behind;
         }
         if from == 0 {
             return Cow::Borrowed(text);
@@ -214,5 +257,23 @@ mod tests {
             "a character in use is no stand-in"
         );
         assert_eq!(disguise.hide("<|en"), "<|en");
+    }
+
+    #[test]
+    fn an_answer_keeps_control_tokens_that_are_not_special() {
+        let think = SpecialToken {
+            id: 3,
+            content: "<think>".into(),
+            lstrip: false,
+            rstrip: false,
+        };
+        let control = special(&["<|end|>"]).with_control([think]);
+        assert!(control.forbids(3) && control.forbids(10) && !control.is_special(3));
+        assert_eq!(control.tokens().len(), 1);
+        let text = "a<think>b<|end|>";
+        let disguise = Disguise::new(&control, &[text]).unwrap();
+        assert_eq!(disguise.hide_special(text), "a<think>b\u{f0001}");
+        assert!(!disguise.hide(text).contains('<'));
+        assert_eq!(disguise.reveal(&disguise.hide(text)), text);
     }
 }

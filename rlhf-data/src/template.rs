@@ -1,27 +1,36 @@
 //! Chat templates: Jinja as transformers renders it.
 
+mod engine;
+mod generation;
+mod python_text;
+
 use crate::clock::Instant;
 use crate::error::DataError;
 use crate::row::Message;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, ErrorKind};
+use serde_json::{Map, Value as Json};
 use std::sync::Arc;
 
 const NAME: &str = "chat";
+
+/// The names under which a turn's reasoning is found in files; templates read the first, some the
+/// second.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// A compiled chat template. Cheap to clone.
 ///
 /// Rendered as transformers does: `trim_blocks` and `lstrip_blocks` on, Python's methods of text,
 /// lists and mappings, `raise_exception`, `strftime_now` (in UTC, frozen at the time of creation),
-/// a `tojson` that escapes nothing, `break` and `continue`, and `generation` blocks, which are
-/// passed through. A special token that is not set is undefined and renders as nothing.
+/// Python's `tojson`, `break` and `continue`, and `generation` blocks, which are passed through. A
+/// special token that is not set is undefined and renders as nothing; `tools` and `documents` are
+/// none unless they are given.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     source: Arc<str>,
     environment: Arc<Environment<'static>>,
-    bos_token: Option<String>,
-    eos_token: Option<String>,
+    tokens: Arc<[(String, String)]>,
+    now: Instant,
 }
 
 impl ChatTemplate {
@@ -34,51 +43,39 @@ impl ChatTemplate {
         bos_token: Option<&str>,
         eos_token: Option<&str>,
     ) -> Result<Self, DataError> {
-        Self::at(source, bos_token, eos_token, Instant::now())
+        let named = [("bos_token", bos_token), ("eos_token", eos_token)];
+        let set = named.into_iter().filter_map(|(k, v)| Some((k, v?)));
+        Self::with_tokens(source, set)
     }
 
-    fn at(
+    /// Compiles a template that sees these special tokens by these names, such as `bos_token`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_tokens<'a>(
         source: &str,
-        bos_token: Option<&str>,
-        eos_token: Option<&str>,
-        now: Instant,
+        tokens: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, DataError> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
-        environment.set_syntax(syntax.map_err(|e| refused(&e))?);
+        let mut environment = engine::environment().map_err(|e| refused(&e))?;
         environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function(
-            "raise_exception",
-            |message: String| -> Result<Value, Error> {
-                Err(Error::new(ErrorKind::InvalidOperation, message))
-            },
-        );
-        environment.add_function("strftime_now", move |format: String| {
-            now.strftime(&format)
-                .map_err(|e| Error::new(ErrorKind::InvalidOperation, e))
-        });
-        environment.add_filter("tojson", |value: Value, options: Kwargs| {
-            let indent: Option<usize> = options.get("indent")?;
-            // Only what Python does by default is offered; the option may be named all the same.
-            let _: Option<bool> = options.get("ensure_ascii")?;
-            options.assert_all_used()?;
-            crate::python_json::to_string(&value, indent)
-                .map(Value::from_safe_string)
-                .map_err(|e| Error::new(ErrorKind::InvalidOperation, e.to_string()))
-        });
-        environment
-            .add_template_owned(NAME, without_generation_tags(source))
+            .add_template_owned(NAME, generation::without_tags(&one_line_break(source)))
             .map_err(|e| refused(&e))?;
+        let tokens = tokens
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()));
         Ok(Self {
             source: source.into(),
             environment: Arc::new(environment),
-            bos_token: bos_token.map(str::to_owned),
-            eos_token: eos_token.map(str::to_owned),
+            tokens: tokens.collect(),
+            now: Instant::now(),
         })
+    }
+
+    /// The same template on another day: `strftime_now` sees this moment, in seconds since 1970.
+    #[must_use]
+    pub fn frozen_at(mut self, unix_seconds: u64) -> Self {
+        self.now = Instant(unix_seconds);
+        self
     }
 
     /// The template as it was given.
@@ -97,7 +94,7 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, DataError> {
-        self.render_with(messages, add_generation_prompt, &serde_json::Map::new())
+        self.render_with(messages, add_generation_prompt, &Map::new())
     }
 
     /// [`render`](Self::render) with further variables, such as `enable_thinking`.
@@ -108,19 +105,59 @@ impl ChatTemplate {
         &self,
         messages: &[Message],
         add_generation_prompt: bool,
-        variables: &serde_json::Map<String, serde_json::Value>,
+        variables: &Map<String, Json>,
     ) -> Result<String, DataError> {
-        let set = |token: &Option<String>| token.as_deref().map_or(Value::UNDEFINED, Value::from);
+        let messages = Value::from(Serde(messages));
+        self.render_values(messages, add_generation_prompt, variables)
+    }
+
+    /// [`render_with`](Self::render_with) for turns that hold more than text: tool calls,
+    /// reasoning, contents in parts. As in transformers, fields that are null count as absent, and
+    /// a turn's reasoning is seen as `reasoning_content` and `thinking` whatever its name.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_turns(
+        &self,
+        turns: &[Map<String, Json>],
+        add_generation_prompt: bool,
+        variables: &Map<String, Json>,
+    ) -> Result<String, DataError> {
+        let turns: Vec<_> = turns.iter().map(as_transformers_sees_it).collect();
+        let turns = Value::from(Serde(turns));
+        self.render_values(turns, add_generation_prompt, variables)
+    }
+
+    fn render_values(
+        &self,
+        messages: Value,
+        add_generation_prompt: bool,
+        variables: &Map<String, Json>,
+    ) -> Result<String, DataError> {
+        let now = self.now;
+        let strftime_now = move |format: String| {
+            now.strftime(&format)
+                .map_err(|e| Error::new(ErrorKind::InvalidOperation, e))
+        };
+        let tokens = self
+            .tokens
+            .iter()
+            .map(|(k, v)| (k.as_str(), Value::from(v.as_str())));
         let further = variables
             .iter()
             .map(|(k, v)| (k.as_str(), Value::from(Serde(v))));
+        // What comes later wins.
         let context: Vec<(&str, Value)> = [
-            ("messages", Value::from(Serde(messages))),
-            ("add_generation_prompt", Value::from(add_generation_prompt)),
-            ("bos_token", set(&self.bos_token)),
-            ("eos_token", set(&self.eos_token)),
+            ("strftime_now", Value::from_function(strftime_now)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
         ]
         .into_iter()
+        .chain(tokens)
+        .chain([
+            ("messages", messages),
+            ("add_generation_prompt", Value::from(add_generation_prompt)),
+        ])
         .chain(further)
         .collect();
         let context = Value::from_pairs(context);
@@ -130,6 +167,26 @@ impl ChatTemplate {
             .map_err(|e| refused(&e))?;
         template.render(context).map_err(|e| refused(&e))
     }
+}
+
+/// Jinja reads every line break as a line feed.
+fn one_line_break(source: &str) -> String {
+    source.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+fn as_transformers_sees_it(turn: &Map<String, Json>) -> Map<String, Json> {
+    let given = |key: &&str| turn.get(*key).filter(|value| !value.is_null());
+    let mut seen = Map::new();
+    let reasoning = REASONING.iter().find_map(given);
+    if let Some(reasoning) = reasoning {
+        seen.insert(REASONING[1].into(), reasoning.clone());
+    }
+    let fields = turn.iter().filter(|(_, value)| !value.is_null());
+    seen.extend(fields.map(|(key, value)| (key.clone(), value.clone())));
+    if let Some(reasoning) = reasoning {
+        seen.insert(REASONING[0].into(), reasoning.clone());
+    }
+    seen
 }
 
 fn refused(error: &Error) -> DataError {
@@ -142,29 +199,6 @@ fn refused(error: &Error) -> DataError {
     DataError::Template {
         reason: what + &line.unwrap_or_default(),
     }
-}
-
-/// Transformers marks answers by `{% generation %}` blocks; they render as their contents.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        // Behind the opening: "{%}" opens a tag and doesn't close it.
-        let Some(len) = rest[at + 2..].find("%}") else {
-            break;
-        };
-        let end = at + 2 + len;
-        let tag = &rest[at + 2..end];
-        out.push_str(&rest[..at]);
-        let word = tag.trim_matches(['-', '+']).trim();
-        match word {
-            "generation" => out.push_str(&format!("{{%{}%}}", tag.replace(word, "if true"))),
-            "endgeneration" => out.push_str(&format!("{{%{}%}}", tag.replace(word, "endif"))),
-            _ => out.push_str(&rest[at..end + 2]),
-        }
-        rest = &rest[end + 2..];
-    }
-    out + rest
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ pub struct Tokenizer {
 
 struct Inner {
     /// Spelled-out special tokens are text to it.
-    literal: tokenizers::Tokenizer,
+    literal: Arc<tokenizers::Tokenizer>,
+    /// All control tokens are text to it, where there are others than the special ones.
+    guarded: Option<tokenizers::Tokenizer>,
     /// Recognises them; built when first needed.
     recognising: OnceLock<tokenizers::Tokenizer>,
     special: SpecialMatcher,
@@ -87,8 +89,49 @@ impl Tokenizer {
             vocab_size: last.map_or(0, |id| id as usize + 1),
             recognising: OnceLock::new(),
             json,
-            literal,
+            literal: Arc::new(literal),
+            guarded: None,
             special,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The same tokenizer for a template: tokens of their own that are not special (such as
+    /// `<think>`) but stand in the template are control tokens. White space is none, nor is a
+    /// token that only stands for a whole word.
+    pub(crate) fn for_template(&self, source: &str) -> Result<Self, DataError> {
+        let mut control: Vec<_> = self
+            .inner
+            .literal
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter(|(_, token)| !token.special && !token.single_word)
+            .filter(|(_, token)| !token.content.trim().is_empty())
+            .filter(|(_, token)| source.contains(&token.content))
+            .collect();
+        if control.is_empty() {
+            return Ok(self.clone());
+        }
+        control.sort_by_key(|(id, _)| *id);
+        let mut guarded = (*self.inner.literal).clone();
+        let tokens = control.iter().map(|(_, token)| token.clone().special(true));
+        guarded.add_special_tokens(tokens).map_err(unusable)?;
+        let control = control.into_iter().map(|(id, token)| SpecialToken {
+            id,
+            content: token.content,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+        });
+        let inner = Inner {
+            literal: Arc::clone(&self.inner.literal),
+            guarded: Some(guarded),
+            recognising: OnceLock::new(),
+            special: self.inner.special.with_control(control),
+            json: self.inner.json.clone(),
+            byte_level: self.inner.byte_level,
+            vocab_size: self.inner.vocab_size,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -121,6 +164,12 @@ impl Tokenizer {
         self.inner.special.tokens()
     }
 
+    /// Whether an id is a control token: a special one, or, in a [`ChatTokenizer`](crate::ChatTokenizer),
+    /// a token of its own that the template writes.
+    pub fn is_control_token(&self, id: u32) -> bool {
+        self.inner.special.contains(id)
+    }
+
     /// The ids of plain text. A special token that the text spells out stays text, and nothing is
     /// added: no special id comes out of this.
     ///
@@ -133,21 +182,25 @@ impl Tokenizer {
             .literal
             .encode_fast(text, false)
             .map_err(unusable)?;
-        self.refuse_special(encoding.get_ids())?;
+        let special = &self.inner.special;
+        self.refuse(encoding.get_ids(), |id| {
+            special.forbids(id) && special.is_special(id)
+        })?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The ids of plain text as [`encode`](Self::encode) gives them, each with the byte before
-    /// which its text ends.
-    pub(crate) fn encode_with_ends(&self, text: &str) -> Result<Vec<(u32, usize)>, DataError> {
-        let encoding = self.inner.literal.encode(text, false).map_err(unusable)?;
-        self.refuse_special(encoding.get_ids())?;
+    /// The ids of plain text in a conversation, each with the byte before which its text ends: no
+    /// control token comes out of this.
+    pub(crate) fn encode_guarded(&self, text: &str) -> Result<Vec<(u32, usize)>, DataError> {
+        let guarded = self.inner.guarded.as_ref().unwrap_or(&self.inner.literal);
+        let encoding = guarded.encode(text, false).map_err(unusable)?;
+        self.refuse(encoding.get_ids(), |id| self.inner.special.forbids(id))?;
         let ends = encoding.get_offsets().iter().map(|(_, end)| *end);
         Ok(encoding.get_ids().iter().copied().zip(ends).collect())
     }
 
-    fn refuse_special(&self, ids: &[u32]) -> Result<(), DataError> {
-        let Some(id) = ids.iter().find(|&&id| self.inner.special.forbids(id)) else {
+    fn refuse(&self, ids: &[u32], forbidden: impl Fn(u32) -> bool) -> Result<(), DataError> {
+        let Some(id) = ids.iter().find(|&&id| forbidden(id)) else {
             return Ok(());
         };
         Err(DataError::Tokenizer {
@@ -166,7 +219,7 @@ impl Tokenizer {
     /// [`DataError::Tokenizer`] if the vocabulary lacks a character and has no unknown token.
     pub fn encode_like_transformers(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let recognising = self.inner.recognising.get_or_init(|| {
-            let mut recognising = self.inner.literal.clone();
+            let mut recognising = (*self.inner.literal).clone();
             recognising.set_encode_special_tokens(false);
             recognising
         });

@@ -95,6 +95,12 @@ impl TokenSequence {
             .sum()
     }
 
+    /// Whether its first token is a target of the loss: nothing stands before the answer that it
+    /// begins with, which is then learnt as what a model says to nobody.
+    pub fn lacks_prompt(&self) -> bool {
+        self.spans.first().is_some_and(|span| span.loss)
+    }
+
     /// Where the last answer starts: the beginning of the last run of tokens with loss, or the
     /// length if no token has loss.
     pub fn answer_start(&self) -> usize {

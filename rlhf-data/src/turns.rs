@@ -44,7 +44,10 @@ impl<'a> Rendering<'a> {
         let mut texts: Vec<_> = messages.iter().map(|m| m.content.as_str()).collect();
         texts.push(template.source());
         let disguise = Disguise::new(tokenizer.special(), &texts)?;
-        let hidden = |m: &Message| Message::new(m.role, disguise.hide(&m.content));
+        let hidden = |m: &Message| match m.role {
+            Role::Assistant => Message::new(m.role, disguise.hide_special(&m.content)),
+            _ => Message::new(m.role, disguise.hide(&m.content)),
+        };
         let messages: Vec<_> = messages.iter().map(hidden).collect();
         let text = template.render(&messages, add_generation_prompt)?;
         Ok(Self {
@@ -71,7 +74,9 @@ impl<'a> Rendering<'a> {
                     let role = answer.map_or(SpanRole::Control, |_| SpanRole::Assistant);
                     out.push(&[token.id], role, trained);
                     stripped = token.rstrip;
-                    if loss == Loss::LastAnswer && answer == Some(answers.len() - 1) {
+                    let ends = |a: usize| answers[a].bytes.end == at + token.content.len();
+                    let last = answer.filter(|a| a + 1 == answers.len());
+                    if loss == Loss::LastAnswer && last.is_some_and(ends) {
                         break;
                     }
                 }
@@ -81,20 +86,27 @@ impl<'a> Rendering<'a> {
                     let text = if before { text.trim_end() } else { text };
                     let start = at;
                     let end = at + text.len();
-                    // A piece holds at most one answer, and that ends where the piece ends.
+                    // A piece holds at most one answer, and none ends within a piece.
                     let answer = answers
                         .iter()
-                        .position(|a| (start..end).contains(&a.bytes.start));
-                    let cut = answer.map_or(end, |a| answers[a].bytes.start);
+                        .position(|a| a.bytes.start < end && start < a.bytes.end);
+                    let cut = answer.map_or(end, |a| answers[a].bytes.start.max(start));
+                    // White space that an answer begins with is never swallowed: the model wrote it.
+                    let inside = answer.is_some_and(|a| answers[a].bytes.start < start);
+                    let first = if inside { start..end } else { start..cut };
                     let skipped = if stripped {
-                        blank(&self.text[start..cut])
+                        blank(&self.text[first])
                     } else {
                         0
                     };
-                    self.push_control(start + skipped..cut, &others, &mut out)?;
+                    if !inside {
+                        self.push_control(start + skipped..cut, &others, &mut out)?;
+                    }
                     if let Some(a) = answer {
-                        let text = self.disguise.reveal(&self.text[cut..end]);
-                        let ids = self.tokenizer.encode(&text)?;
+                        let from = if inside { start + skipped } else { cut };
+                        let text = self.disguise.reveal(&self.text[from..end]);
+                        let ids = self.tokenizer.encode_guarded(&text)?;
+                        let ids: Vec<u32> = ids.into_iter().map(|(id, _)| id).collect();
                         out.push(&ids, SpanRole::Assistant, trains(loss, a, answers.len()));
                     }
                     stripped = false;
@@ -107,6 +119,7 @@ impl<'a> Rendering<'a> {
     /// The bytes of every answer, from where its generation prompt ends to the end of the first
     /// special token that the template writes after that.
     fn answers(&self, pieces: &[Piece<'_>]) -> Result<Vec<Turn>, DataError> {
+        let special = self.tokenizer.special();
         let mut answers: Vec<Turn> = Vec::new();
         for (i, message) in self.messages.iter().enumerate() {
             if message.role != Role::Assistant {
@@ -120,8 +133,11 @@ impl<'a> Rendering<'a> {
                 ));
             }
             let start = opening.len();
+            // Tokens that are not special, such as `</think>`, end no answer.
             let end = pieces.iter().find_map(|piece| match piece {
-                Piece::Special(at, token) if *at >= start => Some(*at + token.content.len()),
+                Piece::Special(at, token) if *at >= start && special.is_special(token.id) => {
+                    Some(*at + token.content.len())
+                }
                 _ => None,
             });
             let Some(end) = end else {
@@ -239,7 +255,7 @@ impl<'a> Rendering<'a> {
                 (turn.role, revealed(start)..revealed(end))
             })
             .collect();
-        for (id, end) in self.tokenizer.encode_with_ends(&text)? {
+        for (id, end) in self.tokenizer.encode_guarded(&text)? {
             let part = parts
                 .iter()
                 .find(|(_, range)| range.contains(&end.saturating_sub(1)));

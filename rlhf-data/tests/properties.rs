@@ -9,6 +9,7 @@ use rlhf_data::{
     ChatTemplate, ChatTokenizer, Message, PackedRow, Role, Sampler, SpanRole, SpecialTokens,
     TokenSequence, Tokenizer, pack,
 };
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -228,6 +229,61 @@ proptest! {
             template.render(&[Message::user("u")], true).ok();
         }
     }
+}
+
+/// A row as `rlhf generate` writes it, read back.
+fn written_and_read(text: &str, ids: &[u32]) -> Vec<u32> {
+    let row = serde_json::json!({"prompt": "why", "response": text, "tokens": ids});
+    let file = tempfile::NamedTempFile::with_suffix(".jsonl").unwrap();
+    std::fs::write(file.path(), row.to_string() + "\n").unwrap();
+    let rows = rlhf_data::load_responses(&[file.path().to_owned()], rlhf_data::OnBadRow::Fail);
+    rows.unwrap().rows.remove(0).tokens.unwrap()
+}
+
+/// Vocabularies of any merges, and ids in any order: what was generated stays as it is, though the
+/// text that it gives is mostly encoded otherwise.
+#[test]
+fn generated_ids_are_never_tokenised_again() {
+    let (cases, otherwise) = (Cell::new(0), Cell::new(0));
+    let case = (
+        vec("[ab ]{2,30}", 1..6),
+        vec(any::<u32>(), 1..20),
+        1usize..60,
+    );
+    proptest!(ProptestConfig::with_cases(64), |((texts, picks, room) in case)| {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let chat = chat(&texts);
+        let tokenizer = chat.tokenizer();
+        // Only what the texts are made of: letters, blanks and their merges.
+        let known: Vec<u32> = (0..tokenizer.vocab_size() as u32)
+            .filter(|id| {
+                let bytes = tokenizer.token_bytes(*id).unwrap();
+                bytes.iter().all(|b| b"ab ".contains(b))
+            })
+            .collect();
+        let ids: Vec<u32> = picks.iter().map(|p| known[*p as usize % known.len()]).collect();
+        let text = tokenizer.decode(&ids, false).unwrap();
+        cases.set(cases.get() + 1);
+        let again = tokenizer.encode(&text).unwrap();
+        otherwise.set(otherwise.get() + usize::from(again != ids));
+
+        prop_assert_eq!(&written_and_read(&text, &ids), &ids);
+        let prompt = [Message::user("why")];
+        let mut tokens = chat.encode_generated(&prompt, &ids).unwrap();
+        prop_assert_eq!(&tokens.ids[tokens.answer_start()..], &ids[..]);
+        let before = chat.encode_prompt(&prompt).unwrap();
+        prop_assert_eq!(&tokens.ids[..tokens.answer_start()], &before.ids[..]);
+        if tokens.truncate_start(room).is_ok() {
+            prop_assert_eq!(&tokens.ids[tokens.answer_start()..], &ids[..]);
+        }
+        let beyond = [tokenizer.vocab_size() as u32];
+        prop_assert!(chat.encode_generated(&prompt, &beyond).is_err());
+    });
+    let (cases, otherwise) = (cases.get(), otherwise.get());
+    assert!(
+        otherwise * 4 > cases,
+        "{otherwise} of {cases} were encoded otherwise"
+    );
 }
 
 /// Ids that a model may well generate, although no text is encoded so.

@@ -140,10 +140,15 @@ pub fn fit_demonstrations(
                 "no token of it carries loss; it needs an answer".into(),
             ));
         }
-        if row.loss_mask.iter().all(|&loss| loss) {
+        if sequence.lacks_prompt() {
+            let what = if row.loss_mask.iter().all(|&loss| loss) {
+                "all its tokens carry loss"
+            } else {
+                "its first token carries loss"
+            };
             let reason = format!(
-                "all its tokens carry loss; it needs a prompt, or its answer fills the {max_length} \
-                 tokens of sft.max_length"
+                "{what}; it needs a prompt, or its answer fills the {max_length} tokens of \
+                 sft.max_length"
             );
             return Err(unusable(reason));
         }

@@ -56,14 +56,32 @@ pub(crate) fn stage(
         let (model, beside) = policy.for_training(&session.config)?;
         let loaded = load_conversations(data, on_bad_row)?;
         let rows = loaded.rows;
-        let encoded = rows
-            .iter()
-            .map(|row| beside.tokenizer.encode_conversation(&row.messages));
-        let mut demonstrations = encoded.collect::<Result<Vec<_>, _>>()?;
-        let all = demonstrations.len();
+        let encoded = rows.iter().enumerate().map(|(i, row)| {
+            let encoded = beside.tokenizer.encode_conversation(&row.messages);
+            encoded.map_err(|e| {
+                let mut error = CliError::from(e);
+                error.message = format!("demonstration {}: {}", i + 1, error.message);
+                error
+            })
+        });
+        let (mut demonstrations, mut refused) = (Vec::with_capacity(rows.len()), None);
+        for found in encoded {
+            match found {
+                Ok(sequence) => demonstrations.push(sequence),
+                Err(e) if on_bad_row == OnBadRow::Fail => return Err(e),
+                Err(e) => refused = refused.or(Some(e)),
+            }
+        }
+        if let (true, Some(e)) = (demonstrations.is_empty(), refused) {
+            return Err(e);
+        }
+        let all = rows.len();
         if on_bad_row == OnBadRow::Skip {
-            // An answer that does not fit is a bad row; it is never cut.
-            demonstrations.retain(|d| d.clone().truncate_start(settings.max_length).is_ok());
+            // An answer that does not fit, or fits alone, is a bad row; it is never cut.
+            demonstrations.retain(|d| {
+                let mut d = d.clone();
+                d.truncate_start(settings.max_length).is_ok() && !d.lacks_prompt()
+            });
         }
         note_skipped(session, "sft", loaded.skipped + all - demonstrations.len());
         let pretraining = optional_texts(text)?;

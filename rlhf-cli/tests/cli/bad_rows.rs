@@ -99,3 +99,43 @@ fn files_are_mixed_by_weight_under_the_names_of_their_own() {
     let args = ["sft", "--model", model, "--data", &labelled, "--out", &out];
     rlhf(&args).refused(&["format `kto`", "instruction, prompt-completion"]);
 }
+
+#[test]
+fn rows_that_the_template_or_the_length_rules_out_are_named_or_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = language_model(dir.path());
+    let config = fs::read_to_string(model.join("tokenizer_config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let refusing =
+        "{% if messages[0].content == 'no' %}{{ raise_exception('not that') }}{% endif %}";
+    let template = refusing.to_owned() + config["chat_template"].as_str().unwrap();
+    fs::write(model.join("chat_template.jinja"), template).unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let data = path("rows.jsonl");
+    let row = |prompt: &str, answer: &str| {
+        serde_json::json!({"instruction": prompt, "output": answer}).to_string() + "\n"
+    };
+    // 30 letters, the end token and a line break fill sft.max_length.
+    let (good, refused, full) = (
+        row("the", "cat"),
+        row("no", "cat"),
+        row("the", &"q".repeat(30)),
+    );
+    let train = |rows: &str, out: &str, more: &[&str]| {
+        fs::write(&data, rows).unwrap();
+        let model = model.to_str().unwrap();
+        let out = path(out);
+        let args = ["sft", "--model", model, "--data", &data, "--out", &out];
+        rlhf(&[&args[..], &BRIEF, more].concat())
+    };
+    train(&(good.clone() + &refused), "a", &[]).refused(&["demonstration 2: ", "not that"]);
+    train(&(good.clone() + &full), "b", &[]).refused(&["demonstration 2: ", "carries loss"]);
+    let skip = ["--on-bad-row", "skip"];
+    let skipped = train(&(good.repeat(4) + &refused + &full), "c", &skip).succeeded();
+    assert!(
+        skipped.stderr.contains("2 rows can't be used"),
+        "{}",
+        skipped.stderr
+    );
+    train(&refused, "d", &skip).refused(&["demonstration 1: ", "not that"]);
+}

@@ -7,6 +7,7 @@ mod bad_rows;
 mod bench;
 mod configuration;
 mod data;
+mod data_show;
 mod generation;
 mod program;
 mod scoring;

@@ -35,6 +35,15 @@ impl Finished {
         }
     }
 
+    /// Checks that the arguments were refused before anything was done.
+    pub(crate) fn refused_by_parser(&self, wanted: &str) {
+        assert_eq!(self.code, 2, "{self:?}");
+        assert!(
+            self.stdout.is_empty() && self.stderr.contains(wanted),
+            "{self:?}"
+        );
+    }
+
     /// Checks that the call succeeded.
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.code, 0, "{}", self.stderr);

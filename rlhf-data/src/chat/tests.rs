@@ -223,3 +223,79 @@ fn special_tokens_may_swallow_white_space() {
     let prompt = chat.encode_prompt(&messages[..1]).unwrap();
     assert_eq!(prompt.ids, tokens.ids[..prompt.len()]);
 }
+
+#[test]
+fn control_tokens_that_are_not_special_are_guarded_too() {
+    let texts = ["user assistant hello there"];
+    let names = [
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|pad|>",
+        "<think>",
+        "<tool>",
+        "<|bos|>",
+    ];
+    let bpe = Tokenizer::train_bpe(texts.into_iter(), 300, &names).unwrap();
+    let mut json: Value = serde_json::from_str(&bpe.to_json()).unwrap();
+    for i in [3, 4] {
+        json["added_tokens"][i]["special"] = false.into();
+    }
+    json["added_tokens"][3]["rstrip"] = true.into();
+    let bpe = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap();
+    let template = CHATML.replace("{% for", "{# <think> #}{% for");
+    let special = self::names(Some("<|bos|>"), Some("<|im_end|>"));
+    let chat = ChatTokenizer::new(bpe, &template, special).unwrap();
+    let id = |name: &str| chat.tokenizer().token_id(name).unwrap();
+    let count =
+        |tokens: &TokenSequence, name: &str| tokens.ids.iter().filter(|i| **i == id(name)).count();
+    let tokens = chat
+        .encode_prompt(&[Message::user("a<think>b<tool>c")])
+        .unwrap();
+    // The template doesn't write `<tool>`: it stays what the tokenizer makes of it.
+    assert_eq!(
+        (count(&tokens, "<think>"), count(&tokens, "<tool>")),
+        (0, 1)
+    );
+    let text = chat.tokenizer().decode(&tokens.ids, false).unwrap();
+    assert!(text.contains("a<think>b<tool>c"), "{text}");
+    let question = [Message::user("<think>")];
+    let answered = chat
+        .encode_answer(&question, " <think>  hello<|im_end|>")
+        .unwrap();
+    assert_eq!(
+        (count(&answered, "<think>"), count(&answered, "<|im_end|>")),
+        (1, 2)
+    );
+    assert_eq!(
+        trained_text(&chat, &answered),
+        " <think>hello<|im_end|><|im_end|>"
+    );
+    assert_eq!(
+        answered.answer_start() + answered.trained_tokens(),
+        answered.len()
+    );
+    // Running text is encoded as Python does, and a folder is written as it came.
+    assert_eq!(count(&chat.encode_text("a<think>b").unwrap(), "<think>"), 1);
+    let written: Value = serde_json::from_str(&chat.tokenizer().to_json()).unwrap();
+    assert_eq!(written["added_tokens"][3]["special"], false);
+    let text = chat
+        .tokenizer()
+        .decode(&[id("<think>"), id("<|im_end|>")], true)
+        .unwrap();
+    assert_eq!(text, "<think>");
+}
+
+#[test]
+fn generated_ids_follow_their_prompt_as_they_are() {
+    let chat = chat_with(CHATML);
+    let letters: Vec<u32> = ["t", "h", "e"]
+        .map(|c| chat.tokenizer().token_id(c).unwrap())
+        .to_vec();
+    let prompt = [Message::user("hello")];
+    let tokens = chat.encode_generated(&prompt, &letters).unwrap();
+    assert_eq!(tokens.ids[tokens.answer_start()..], letters);
+    assert_eq!(tokens.trained_tokens(), 3);
+    let beyond = chat.tokenizer().vocab_size() as u32;
+    let error = chat.encode_generated(&prompt, &[beyond]).unwrap_err();
+    assert!(error.to_string().contains(&beyond.to_string()));
+}

@@ -1,7 +1,8 @@
 use super::*;
 
 fn render(source: &str, messages: &[Message]) -> Result<String, DataError> {
-    ChatTemplate::at(source, Some("<s>"), None, Instant(1_721_999_999))?.render(messages, true)
+    let template = ChatTemplate::new(source, Some("<s>"), None)?;
+    template.frozen_at(1_721_999_999).render(messages, true)
 }
 
 #[test]
@@ -73,5 +74,42 @@ fn html_is_not_escaped() {
     assert_eq!(
         render("{{ messages[0].content }}", &[Message::user("<&>\"")]).unwrap(),
         "<&>\""
+    );
+}
+
+#[test]
+fn turns_of_any_shape_are_seen_as_transformers_shows_them() {
+    let source = "{% for m in messages %}{{ m.keys() | join(',') }};{% endfor %}\
+                  {{ tools is none }}{{ pad_token }}";
+    let template = ChatTemplate::with_tokens(source, [("pad_token", "<pad>")]).unwrap();
+    let turns = serde_json::json!([
+        {"role": "user", "content": null},
+        {"role": "assistant", "reasoning": "r", "thinking": null},
+    ]);
+    let turns: Vec<Map<String, Json>> = serde_json::from_value(turns).unwrap();
+    let text = template.render_turns(&turns, false, &Map::new()).unwrap();
+    assert_eq!(
+        text,
+        "role;thinking,role,reasoning,reasoning_content;True<pad>"
+    );
+}
+
+#[test]
+fn json_takes_the_options_of_python() {
+    let wrong = [
+        "{{ [] | tojson(separators=(',',)) }}",
+        "{{ nothing | tojson }}",
+        "{{ [] | tojson(indent=-1) }}",
+        "{{ [] | tojson(indent=1000000000) }}",
+        "{{ 'a'.partition('') }}",
+        "{{ 'a'.rsplit('') }}",
+    ];
+    for source in wrong {
+        assert!(render(source, &[]).is_err(), "{source}");
+    }
+    let source = "{{ {'b': 1, 'a': [2]} | tojson(indent='\\t', sort_keys=true) }}";
+    assert_eq!(
+        render(source, &[]).unwrap(),
+        "{\n\t\"a\": [\n\t\t2\n\t],\n\t\"b\": 1\n}"
     );
 }

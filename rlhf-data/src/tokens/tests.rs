@@ -85,6 +85,19 @@ fn a_prompt_without_answer_keeps_its_end() {
 }
 
 #[test]
+fn a_row_lacks_a_prompt_where_its_answer_comes_first() {
+    let mut s = TokenSequence::new();
+    assert!(!s.lacks_prompt());
+    s.push(&[1], User, false);
+    s.push(&[2], Assistant, true);
+    s.push(&[3], Control, false);
+    assert!(!s.lacks_prompt());
+    s.truncate_start(2).unwrap();
+    // Not all of it carries loss, and yet nothing stands before the answer.
+    assert!(s.lacks_prompt() && s.trained_tokens() < s.len());
+}
+
+#[test]
 fn a_pair_loses_the_same_prompt_tokens() {
     let pair = |answers: [&[u32]; 2]| {
         answers.map(|answer| {

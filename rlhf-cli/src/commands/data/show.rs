@@ -1,12 +1,16 @@
 //! `rlhf data show`: rows as a model sees them.
 
-use crate::args::{CommonArgs, ReadingArgs};
-use crate::commands::chat::printable;
-use crate::console::print;
+mod page;
+mod parts;
+
+use crate::args::{CommonArgs, ReadingArgs, at_least_one};
+use crate::console::{print, say};
 use crate::error::CliError;
 use clap::Args;
-use rlhf_data::{ChatTokenizer, DataError, Row, SpanRole, TokenSequence, TokenSpan, read_file};
-use serde_json::json;
+use page::Page;
+use parts::{Part, parts};
+use rlhf_data::{ChatTokenizer, read_file};
+use serde_json::{Map, Value, json};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
@@ -28,12 +32,27 @@ pub(crate) struct ShowArgs {
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) rows: usize,
+    /// The first row to show, counted from 1 over the usable rows
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one::<usize>)]
+    pub(crate) from: usize,
+    /// Tokens that fit: longer rows are cut as the stages cut them
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>)]
+    pub(crate) max_length: Option<usize>,
 }
 
-/// Prints the first rows of a file, span by span.
+/// A row and what it becomes.
+struct Shown {
+    place: String,
+    line: usize,
+    row: usize,
+    /// Its sequences, or why it can't be used.
+    parts: Result<Vec<Part>, String>,
+}
+
+/// Prints rows of a file, span by span.
 ///
 /// # Errors
-/// If the file, its first bad row, or the tokenizer can't be used.
+/// If the file, one of the rows, or the tokenizer can't be used.
 pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
     let tokenizer = ChatTokenizer::load(&args.model)?;
     let data = args
@@ -49,104 +68,114 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), CliError> {
         let error = CliError::usage(format!("{place}: {}", bad.reason));
         return Err(error.hint(format!("`rlhf data check {}`", args.file.display())));
     }
-    let colours = io::stdout().is_terminal();
-    for located in found.rows.iter().take(args.rows) {
-        let place = format!("{}:{}", args.file.display(), located.line);
-        let found = sequences(&tokenizer, &located.row)
-            .map_err(|e| CliError::usage(format!("{place}: {e}")))?;
-        for (what, sequence) in found {
-            if args.common.json {
-                let row = json!({
-                    "file": args.file, "line": located.line, "part": what,
-                    "ids": sequence.ids, "spans": sequence.spans,
-                });
-                print(&row.to_string())?;
-                continue;
-            }
-            let (tokens, trained) = (sequence.len(), sequence.trained_tokens());
-            print(&format!(
-                "{place} {what}: {tokens} tokens, {trained} trained on"
-            ))?;
-            print(&spans(&tokenizer, &sequence, colours)?)?;
+    if args.from > found.rows.len() {
+        let name = args.file.display();
+        let message = format!("{name}: --from {} of {} rows", args.from, found.rows.len());
+        return Err(CliError::usage(message).hint("rows are counted from 1"));
+    }
+    let rows = found.rows.iter().enumerate().skip(args.from - 1);
+    let shown = rows.take(args.rows).map(|(i, located)| Shown {
+        place: format!("{}:{}", args.file.display(), located.line),
+        line: located.line,
+        row: i + 1,
+        parts: parts(&tokenizer, &located.row, args.max_length).map_err(|e| e.to_string()),
+    });
+    let shown: Vec<Shown> = shown.collect();
+    // What is shown is padded as one batch is.
+    let sequences = shown.iter().flat_map(|row| row.parts.iter().flatten());
+    let longest = sequences.map(|part| part.kept.len()).max().unwrap_or(0);
+    if args.common.json {
+        for row in &shown {
+            print(&as_json(&tokenizer, args, row, longest).to_string())?;
+        }
+    } else {
+        print_page(&tokenizer, args, &shown, longest)?;
+    }
+    if !found.bad.is_empty() && !args.common.quiet {
+        say(&format!(
+            "{} bad rows are not counted; `rlhf data check {}` lists them",
+            found.bad.len(),
+            args.file.display()
+        ));
+    }
+    match shown.iter().filter(|row| row.parts.is_err()).count() {
+        0 => Ok(()),
+        unusable => {
+            let reasons = shown.iter().filter_map(|row| {
+                let reason = row.parts.as_ref().err()?;
+                Some(format!("\n{}: {reason}", row.place))
+            });
+            let message = format!("{unusable} of {} rows can't be used", shown.len());
+            let error = CliError::usage(message + &reasons.collect::<String>());
+            Err(error.hint("`--on-bad-row skip` leaves such rows out of a training run"))
         }
     }
-    Ok(())
 }
 
-/// The sequences that a row gives, each with a name.
-fn sequences(
+fn print_page(
     tokenizer: &ChatTokenizer,
-    row: &Row,
-) -> Result<Vec<(&'static str, TokenSequence)>, DataError> {
-    let one = |what, sequence| Ok(vec![(what, sequence)]);
-    match row {
-        Row::Text(row) => one("text", tokenizer.encode_text(&row.text)?),
-        Row::Instruction(row) => {
-            let conversation = rlhf_data::Conversation::from(row.clone());
-            one(
-                "instruction",
-                tokenizer.encode_conversation(&conversation.messages)?,
-            )
+    args: &ShowArgs,
+    shown: &[Shown],
+    longest: usize,
+) -> Result<(), CliError> {
+    let page = Page::new(tokenizer.tokenizer(), colours());
+    for row in shown {
+        // Rows that can't be used stand in the error at the end.
+        for part in row.parts.iter().flatten() {
+            print(&page.part(&row.place, row.row, part, longest))?;
         }
-        Row::Conversation(row) => one(
-            "conversation",
-            tokenizer.encode_conversation(&row.messages)?,
-        ),
-        Row::Prompt(row) => one("prompt", tokenizer.encode_prompt(&row.messages)?),
-        Row::Preference(row) => Ok(vec![
-            ("chosen", tokenizer.encode_answer(&row.prompt, &row.chosen)?),
-            (
-                "rejected",
-                tokenizer.encode_answer(&row.prompt, &row.rejected)?,
-            ),
-        ]),
-        Row::Response(row) => match &row.tokens {
-            None => one(
-                "response",
-                tokenizer.encode_answer(&row.messages, &row.response)?,
-            ),
-            Some(tokens) => {
-                let mut sequence = tokenizer.encode_prompt(&row.messages)?;
-                sequence.push(tokens, SpanRole::Assistant, true);
-                one("response", sequence)
-            }
-        },
-        _ => Ok(Vec::new()),
     }
+    if args.common.quiet || shown.iter().all(|row| row.parts.is_err()) {
+        return Ok(());
+    }
+    print(&page.legend())
 }
 
-/// One line a span: its role, an asterisk where it is trained on, its text.
-fn spans(
-    tokenizer: &ChatTokenizer,
-    sequence: &TokenSequence,
-    colours: bool,
-) -> Result<String, DataError> {
-    let line = |span: &TokenSpan| {
-        let ids = &sequence.ids[span.range.clone()];
-        let text = tokenizer.tokenizer().decode(ids, false)?;
-        let text = printable(&text).replace('\n', "\\n");
-        let role = format!("{:?}", span.role).to_lowercase();
-        let mark = if span.loss { '*' } else { ' ' };
-        let text = if colours { coloured(&text, span) } else { text };
-        Ok(format!("  {role:>9}{mark} {text}"))
-    };
-    let lines = sequence
-        .spans
-        .iter()
-        .map(line)
-        .collect::<Result<Vec<_>, DataError>>()?;
-    Ok(lines.join("\n"))
+/// Colours are for terminals; `NO_COLOR` turns them off anywhere, `CLICOLOR_FORCE` on.
+fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && (set("CLICOLOR_FORCE") || io::stdout().is_terminal())
 }
 
-fn coloured(text: &str, span: &TokenSpan) -> String {
-    let colour = match span.role {
-        SpanRole::Control => 90,
-        SpanRole::System => 35,
-        SpanRole::User => 36,
-        SpanRole::Assistant => 32,
-        SpanRole::Tool => 33,
-        SpanRole::Text => 39,
+fn as_json(tokenizer: &ChatTokenizer, args: &ShowArgs, row: &Shown, longest: usize) -> Value {
+    let mut object = Map::new();
+    object.insert("file".into(), json!(args.file));
+    object.insert("line".into(), json!(row.line));
+    object.insert("row".into(), json!(row.row));
+    match row.parts.as_deref() {
+        Err(reason) => {
+            object.insert("bad".into(), json!(reason));
+        }
+        // What a row becomes stands in the row itself, what two become under their names.
+        Ok([part]) => object.extend(part_json(tokenizer, part, longest)),
+        Ok(parts) => {
+            for part in parts {
+                let fields = part_json(tokenizer, part, longest);
+                object.insert(part.name(), Value::Object(fields));
+            }
+        }
+    }
+    Value::Object(object)
+}
+
+fn part_json(tokenizer: &ChatTokenizer, part: &Part, longest: usize) -> Map<String, Value> {
+    let tokenizer = tokenizer.tokenizer();
+    let span = |span: &rlhf_data::TokenSpan| {
+        let ids = &part.kept.ids[span.range.clone()];
+        let special = ids.iter().filter(|id| tokenizer.is_control_token(**id));
+        json!({
+            "role": span.role, "loss": span.loss, "text": page::text(tokenizer, ids),
+            "ids": ids, "special": special.collect::<Vec<_>>(),
+        })
     };
-    let weight = if span.loss { "1;" } else { "" };
-    format!("\x1b[{weight}{colour}m{text}\x1b[0m")
+    let mut object = Map::new();
+    object.insert("part".into(), json!(part.name()));
+    object.insert("tokens".into(), json!(part.kept.len()));
+    object.insert("trained".into(), json!(part.kept.trained_tokens()));
+    object.insert("cut".into(), json!(part.cut.len()));
+    object.insert("padding".into(), json!(longest - part.kept.len()));
+    object.insert("ids".into(), json!(part.kept.ids));
+    let spans = part.kept.spans.iter().map(span).collect();
+    object.insert("spans".into(), Value::Array(spans));
+    object
 }
