@@ -48,6 +48,7 @@ pub use logprobs::{head_logprobs, head_logprobs_entropy, token_logprobs, token_l
 pub use sample::SamplingConfig;
 pub use transformer::{Block, HeadNorms, Transformer};
 pub use weights::{
-    NamedParameters, NamedTensor, NamedVisitor, load_model, load_score_model, named_gradients,
-    named_parameters, parameter_ids, save_model, save_score_model,
+    NamedParameters, NamedTensor, NamedVisitor, WeightType, is_score_model, load_model,
+    load_score_model, named_gradients, named_parameters, parameter_ids, save_model, save_model_as,
+    save_score_model, save_score_model_as,
 };
