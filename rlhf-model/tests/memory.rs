@@ -4,7 +4,11 @@
 //! measurement has a process of its own, so that nothing that was freed before is taken again.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
 
 use rlhf_model::device::parse_device;
 use rlhf_model::{ModelConfig, Transformer, WeightType, load_model, save_model, save_model_as};
@@ -120,5 +124,78 @@ fn reading_and_writing_take_no_second_copy_of_the_weights() {
             write < 0.3,
             "{kind:?}: writing took {write:.2} of the weights"
         );
+    }
+}
+
+/// Does nothing unless the test below started it.
+#[test]
+fn child_is_lied_to() {
+    let Some(dir) = folder_of_child() else { return };
+    let device = parse_device("flex").unwrap();
+    let refused = growth(|| {
+        let error = load_model(&dir, &device).unwrap_err();
+        assert!(error.to_string().contains(&dir.display().to_string()));
+    });
+    print("refused", refused);
+}
+
+#[test]
+fn a_folder_that_lies_about_its_size_takes_no_memory() {
+    let device = parse_device("flex").unwrap();
+    let config = ModelConfig {
+        vocab_size: 64,
+        hidden_size: 16,
+        intermediate_size: 16,
+        num_hidden_layers: 1,
+        ..config()
+    };
+    let model = Transformer::init(&config, 3, &device).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    save_model(dir.path(), &model, &config).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let good = ["config.json", "model.safetensors"].map(|name| std::fs::read(path(name)).unwrap());
+    let settings = |field: &str, value: u64| {
+        let mut config: serde_json::Value = serde_json::from_slice(&good[0]).unwrap();
+        config[field] = value.into();
+        config.to_string().into_bytes()
+    };
+    let long_header = [&99_999_999_u64.to_le_bytes()[..], &good[1][8..]].concat();
+    let end = 8 + u64::from_le_bytes(good[1][..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(good[1][8..end].to_vec()).unwrap();
+    let header = header.replacen("[64,16]", "[9999999999,16]", 1);
+    let length = (header.len() as u64).to_le_bytes();
+    let huge_tensor = [&length[..], header.as_bytes(), &good[1][end..]].concat();
+    for (what, config, file) in [
+        ("a long header", good[0].clone(), long_header),
+        ("a huge tensor", good[0].clone(), huge_tensor),
+        (
+            "10^12 tokens",
+            settings("vocab_size", 1_000_000_000_000),
+            good[1].clone(),
+        ),
+        (
+            "60 million tokens",
+            settings("vocab_size", 60_000_000),
+            good[1].clone(),
+        ),
+        (
+            "long rows",
+            settings("intermediate_size", 60_000_000),
+            good[1].clone(),
+        ),
+        (
+            "many positions",
+            settings("max_position_embeddings", 1 << 40),
+            good[1].clone(),
+        ),
+    ] {
+        std::fs::write(path("config.json"), config).unwrap();
+        std::fs::write(path("model.safetensors"), file).unwrap();
+        let text = child("child_is_lied_to", dir.path());
+        let Some(taken) = figure(&text, "refused").map(|share| share * weights()) else {
+            println!("skipped: this system does not tell a process's peak of memory");
+            return;
+        };
+        assert!(taken < 4e6, "{what}: {taken} bytes");
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 const BLOCK: usize = 1 << 19;
 
 /// A tensor that will be written. It shares its numbers with the model.
-struct Outgoing {
+pub(super) struct Outgoing {
     name: String,
     /// In the file.
     shape: Vec<usize>,
@@ -25,6 +25,32 @@ enum Values {
     Matrix(Tensor<2>),
     /// The file holds the transpose.
     Transposed(Tensor<2>),
+}
+
+impl Outgoing {
+    /// A vector; its shape in the file may have one axis more.
+    pub(super) fn vector(name: &str, file_shape: &[usize], tensor: Tensor<1>) -> Self {
+        Self {
+            name: name.to_owned(),
+            shape: file_shape.to_vec(),
+            values: Values::Vector(tensor),
+        }
+    }
+
+    /// A matrix; `transposed` says that the file holds the transpose.
+    pub(super) fn matrix(name: &str, transposed: bool, tensor: Tensor<2>) -> Self {
+        let [rows, columns] = tensor.dims();
+        let (shape, values) = if transposed {
+            (vec![columns, rows], Values::Transposed(tensor))
+        } else {
+            (vec![rows, columns], Values::Matrix(tensor))
+        };
+        Self {
+            name: name.to_owned(),
+            shape,
+            values,
+        }
+    }
 }
 
 impl Values {
@@ -62,42 +88,35 @@ fn collect<M: NamedParameters>(model: &M) -> Vec<Outgoing> {
     struct All(Vec<Outgoing>);
     impl NamedVisitor for All {
         fn vector(&mut self, name: &str, file_shape: &[usize], param: &Param<Tensor<1>>) {
-            self.0.push(Outgoing {
-                name: name.to_owned(),
-                shape: file_shape.to_vec(),
-                values: Values::Vector(param.val()),
-            });
+            self.0.push(Outgoing::vector(name, file_shape, param.val()));
         }
         fn matrix(&mut self, name: &str, transposed: bool, param: &Param<Tensor<2>>) {
-            let tensor = param.val();
-            let [rows, columns] = tensor.dims();
-            let (shape, values) = if transposed {
-                (vec![columns, rows], Values::Transposed(tensor))
-            } else {
-                (vec![rows, columns], Values::Matrix(tensor))
-            };
-            self.0.push(Outgoing {
-                name: name.to_owned(),
-                shape,
-                values,
-            });
+            self.0.push(Outgoing::matrix(name, transposed, param.val()));
         }
     }
     let mut all = All(Vec::new());
     model.visit_named(&mut all);
-    all.0.sort_by(|a, b| a.name.cmp(&b.name));
     all.0
 }
 
-/// Writes a model's weight file: sorted by name, with the metadata that Hugging Face's loader asks
-/// for. Beside the model there is one block of a tensor in memory. What can't be held in this type, and
-/// numbers that are none, are an error by name, and an older file stays.
+/// Writes a model's weight file, as [`write_tensors`] does.
 pub(super) fn write_weights<M: NamedParameters>(
     path: &Path,
     model: &M,
     kind: WeightType,
 ) -> Result<(), ModelError> {
-    let tensors = collect(model);
+    write_tensors(path, collect(model), kind)
+}
+
+/// Writes tensors sorted by name, with the metadata that Hugging Face's loader asks for. Beside
+/// them there is one block of a tensor in memory. What can't be held in this type, and numbers that
+/// are none, are an error by name, and an older file stays.
+pub(super) fn write_tensors(
+    path: &Path,
+    mut tensors: Vec<Outgoing>,
+    kind: WeightType,
+) -> Result<(), ModelError> {
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
     let header = header(path, &tensors, kind)?;
     write_file(path, |file| {
         let io = |e| ModelError::io(path, e);
