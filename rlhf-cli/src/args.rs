@@ -8,6 +8,7 @@ use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::data::DataCommand;
+use crate::commands::export::ExportArgs;
 use crate::commands::generate::GenerateArgs;
 use crate::commands::score::ScoreArgs;
 use crate::commands::table::TableArgs;
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Talks with a model.
     Chat(ChatArgs),
+    /// Writes a model's folder again with numbers of another type.
+    Export(ExportArgs),
     /// Times training steps, generation and PPO on random tokens, one JSON line a measurement.
     Bench(BenchArgs),
     /// Looks into data files, or writes those of the embedded world.
@@ -82,6 +85,9 @@ pub(crate) struct CommonArgs {
     /// Prints no progress
     #[arg(long)]
     pub(crate) quiet: bool,
+    /// Takes models that are named as on the hub from its cache alone; as HF_HUB_OFFLINE=1
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 /// Where a command leaves what it makes.

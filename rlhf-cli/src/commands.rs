@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod dpo;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod ppo;
 pub(crate) mod pretrain;

@@ -1,15 +1,24 @@
 //! Model folders: a model with its tokenizer, read and written as one.
 
+mod keep;
+
 use crate::error::CliError;
+use crate::folder::sha256_of;
 use burn::tensor::Device;
+use keep::keep_files;
 use rlhf_data::{ChatTokenizer, write_atomic};
+use rlhf_eval::{Card, CardFile, Metrics, model_card, with_figures};
 use rlhf_model::{
-    ModelConfig, ScoreModel, Transformer, load_model, load_score_model, save_model,
-    save_score_model,
+    ModelConfig, ScoreModel, Transformer, WeightType, load_model, load_score_model, save_model_as,
+    save_score_model_as,
 };
 use rlhf_reward::RewardModel;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The card of a model. It says what a model is and is no part of it, so hashes of folders leave it
+/// out.
+pub(crate) const CARD: &str = "README.md";
 
 /// A language model and its tokenizer.
 #[derive(Debug)]
@@ -71,8 +80,17 @@ pub(crate) fn load_reward(dir: &Path, device: &Device) -> Result<RewardFolder, C
     Ok(RewardFolder { model, tokenizer })
 }
 
-/// Writes a language model's folder: weights, tokenizer and `README.md`, the card. It appears
-/// whole or not at all; a folder of that name is replaced.
+/// How a folder is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written<'a> {
+    /// The type of the numbers in the weight file.
+    pub(crate) kind: WeightType,
+    /// A folder whose configuration, settings of generation and tokenizer files are kept.
+    pub(crate) keep: Option<&'a Path>,
+}
+
+/// Writes a language model's folder in f32: weights, tokenizer and `README.md`, the card with the
+/// hashes of the files beside it. It appears whole or not at all; a folder of that name is replaced.
 ///
 /// # Errors
 /// If it can't be written.
@@ -81,10 +99,24 @@ pub(crate) fn save_policy(
     model: &Transformer,
     config: &ModelConfig,
     tokenizer: &ChatTokenizer,
-    card: &str,
+    card: &Card,
 ) -> Result<(), CliError> {
-    save_whole(dir, card, |partial| {
-        save_model(partial, model, config)?;
+    save_policy_as(dir, (model, config), tokenizer, card, Written::default())
+}
+
+/// As [`save_policy`], with numbers of another type.
+///
+/// # Errors
+/// If it can't be written, or the type can't hold a number.
+pub(crate) fn save_policy_as(
+    dir: &Path,
+    (model, config): (&Transformer, &ModelConfig),
+    tokenizer: &ChatTokenizer,
+    card: &Card,
+    written: Written<'_>,
+) -> Result<(), CliError> {
+    save_whole(dir, card, written, |partial| {
+        save_model_as(partial, model, config, written.kind)?;
         Ok(tokenizer.save(partial)?)
     })
 }
@@ -97,12 +129,37 @@ pub(crate) fn save_reward(
     dir: &Path,
     model: &ScoreModel,
     tokenizer: &ChatTokenizer,
-    card: &str,
+    card: &Card,
 ) -> Result<(), CliError> {
-    save_whole(dir, card, |partial| {
-        save_score_model(partial, model, model.config())?;
+    save_reward_as(dir, model, tokenizer, card, Written::default())
+}
+
+/// As [`save_reward`], with numbers of another type.
+///
+/// # Errors
+/// As [`save_policy_as`].
+pub(crate) fn save_reward_as(
+    dir: &Path,
+    model: &ScoreModel,
+    tokenizer: &ChatTokenizer,
+    card: &Card,
+    written: Written<'_>,
+) -> Result<(), CliError> {
+    save_whole(dir, card, written, |partial| {
+        save_score_model_as(partial, model, model.config(), written.kind)?;
         Ok(tokenizer.save(partial)?)
     })
+}
+
+/// Writes figures into the card of a folder, in the place of older ones.
+///
+/// # Errors
+/// If the card can't be read or written.
+pub(crate) fn note_figures(dir: &Path, figures: &Metrics) -> Result<(), CliError> {
+    let path = dir.join(CARD);
+    let io = |e| CliError::io(&path, &e);
+    let text = with_figures(&fs::read_to_string(&path).map_err(io)?, figures);
+    write_atomic(&path, text.as_bytes()).map_err(io)
 }
 
 fn refuse_no_folder(option: &str, dir: &Path) -> Result<(), CliError> {
@@ -145,7 +202,8 @@ fn load_tokenizer(dir: &Path, vocab_size: usize) -> Result<ChatTokenizer, CliErr
 
 fn save_whole(
     dir: &Path,
-    card: &str,
+    card: &Card,
+    written: Written<'_>,
     write: impl FnOnce(&Path) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let partial = beside(dir, "partial");
@@ -153,15 +211,56 @@ fn save_whole(
     let io = |e| CliError::io(dir, &e);
     remove(&partial)?;
     fs::create_dir_all(&partial).map_err(io)?;
-    write(&partial)?;
-    let path = partial.join("README.md");
-    write_atomic(&path, card.as_bytes()).map_err(|e| CliError::io(&path, &e))?;
+    let written = write(&partial)
+        .and_then(|()| {
+            let keep = written.keep;
+            keep.map_or(Ok(()), |source| keep_files(source, &partial, written.kind))
+        })
+        .and_then(|()| write_card(&partial, card));
+    if let Err(error) = written {
+        remove(&partial).ok();
+        return Err(named(error, &partial, dir));
+    }
     remove(&replaced)?;
     if dir.exists() {
         fs::rename(dir, &replaced).map_err(io)?;
     }
     fs::rename(&partial, dir).map_err(io)?;
     remove(&replaced)
+}
+
+/// An error about the folder that was asked for, not about the one that it was to become.
+fn named(mut error: CliError, partial: &Path, dir: &Path) -> CliError {
+    let (from, to) = (partial.display().to_string(), dir.display().to_string());
+    error.message = error.message.replace(&from, &to);
+    error
+}
+
+fn write_card(dir: &Path, card: &Card) -> Result<(), CliError> {
+    let io = |e| CliError::io(dir, &e);
+    let mut card = card.clone();
+    let entries = fs::read_dir(dir)
+        .map_err(io)?
+        .collect::<Result<Vec<_>, _>>();
+    let mut paths: Vec<PathBuf> = entries
+        .map_err(io)?
+        .iter()
+        .map(fs::DirEntry::path)
+        .collect();
+    paths.sort();
+    for path in paths {
+        card.files.push(CardFile {
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            rows: None,
+            sha256: sha256_of(&path)?,
+        });
+    }
+    let path = dir.join(CARD);
+    write_atomic(&path, model_card(&card).as_bytes()).map_err(|e| CliError::io(&path, &e))
 }
 
 fn beside(dir: &Path, suffix: &str) -> PathBuf {

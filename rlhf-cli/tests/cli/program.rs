@@ -35,6 +35,12 @@ impl Finished {
         }
     }
 
+    /// Checks that the words of the call were refused, which says how to get help.
+    pub(crate) fn refused_by_parser(&self) {
+        assert_eq!(self.code, 2, "{self:?}");
+        assert!(self.stderr.contains("--help"), "{}", self.stderr);
+    }
+
     /// Checks that the call succeeded.
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.code, 0, "{}", self.stderr);
