@@ -2,7 +2,8 @@
 
 For each language model: the log-probs of greedily generated tokens (`rlhf generate`) against a
 forward pass of transformers, and the greedy tokens themselves. For the reward model: scores of
-`rlhf score` against `AutoModelForSequenceClassification`. Every difference must be within 2e-4.
+`rlhf score` against `AutoModelForSequenceClassification`. Every difference must be within 2e-4. With
+`--families` in the place of a folder: see check_families.py.
 """
 import json
 import pathlib
@@ -76,6 +77,12 @@ def main():
     folder, binary = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
+        if sys.argv[1] == "--families":
+            from check_families import check_families
+
+            check_families(binary, work)
+            print("all families agree")
+            return
         prompts = work / "prompts.jsonl"
         some = rows_of(folder / "world" / "evaluation.jsonl")[::40][:24]
         prompts.write_text("".join(json.dumps(row) + "\n" for row in some), encoding="utf-8")

@@ -11,6 +11,7 @@ use crate::commands::chat::ChatArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::data::DataCommand;
 use crate::commands::estimate::EstimateArgs;
+use crate::commands::export::ExportArgs;
 use crate::commands::generate::GenerateArgs;
 use crate::commands::merge::MergeArgs;
 use crate::commands::score::ScoreArgs;
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Talks with a model.
     Chat(ChatArgs),
+    /// Writes a model's folder again with numbers of another type.
+    Export(ExportArgs),
     /// Times training steps, generation and PPO on random tokens, one JSON line a measurement.
     Bench(BenchArgs),
     /// Looks into data files, or writes those of the embedded world.
@@ -99,6 +102,9 @@ pub(crate) struct CommonArgs {
     /// Prints no progress
     #[arg(long)]
     pub(crate) quiet: bool,
+    /// Takes models that are named as on the hub from its cache alone; as HF_HUB_OFFLINE=1
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 /// Where a command leaves what it makes.

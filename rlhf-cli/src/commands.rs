@@ -9,6 +9,7 @@ pub(crate) mod data;
 pub(crate) mod dpo;
 pub(crate) mod estimate;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod merge;
 pub(crate) mod ppo;

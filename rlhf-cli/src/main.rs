@@ -9,6 +9,7 @@ mod decoding;
 mod error;
 mod folder;
 mod fresh_model;
+mod hub;
 mod model_folder;
 mod reward_eval;
 mod run_result;
@@ -28,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // A panic is a defect of ours: its message stands on stderr by then.
-    let outcome = std::panic::catch_unwind(|| dispatch(&cli)).unwrap_or_else(|_| {
+    let outcome = std::panic::catch_unwind(|| dispatch(cli)).unwrap_or_else(|_| {
         Err(
             CliError::failure("the program met a defect of its own; the message above says where")
                 .hint("please report it together with the command and its input"),
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<(), CliError> {
+fn dispatch(mut cli: Cli) -> Result<(), CliError> {
+    hub::resolve(&mut cli)?;
     match &cli.command {
         None => commands::run::run(&cli.run),
         Some(Command::Run(args)) => commands::run::run(args),
@@ -60,6 +62,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Some(Command::Estimate(args)) => commands::estimate::estimate(args),
         Some(Command::Merge(args)) => commands::merge::merge(args),
         Some(Command::Chat(args)) => commands::chat::chat(args),
+        Some(Command::Export(args)) => commands::export::export(args),
         Some(Command::Bench(args)) => commands::bench::bench(args),
         Some(Command::Data(command)) => commands::data::data(command),
         Some(Command::Config(command)) => commands::config::config(command),

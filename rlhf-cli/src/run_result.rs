@@ -3,12 +3,14 @@
 use crate::commands::eval::document_logprobs;
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{Policy, load_policy, load_reward};
+use crate::model_folder::{Policy, load_policy, load_reward, note_figures};
 use crate::reward_eval::{observe_reward, scores};
 use crate::session::Session;
 use crate::world_eval::{Answered, Asking, Drawing, ask, compared, is_compared, observe, wins};
 use rlhf_data::Prompt;
-use rlhf_eval::{Curve, Observations, ReportData, Resampling, RunResult, Sample};
+use rlhf_eval::{
+    Curve, Figure, Metrics, ModelFigures, Observations, ReportData, Resampling, RunResult, Sample,
+};
 use rlhf_world::World;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -97,6 +99,40 @@ pub(crate) fn compare(
             .map(|(name, asked)| (name.to_uppercase(), lengths(asked)))
             .into(),
     })
+}
+
+/// Writes the figures of each model into its card.
+///
+/// # Errors
+/// If a card can't be read or written.
+pub(crate) fn note_in_cards(models: &Models, result: &RunResult) -> Result<(), CliError> {
+    let of_model = |row: &ModelFigures, more: &[(&str, Figure)]| -> Metrics {
+        let table = [
+            ("truthfulness", row.truthfulness),
+            ("toxicity", row.toxicity),
+            ("instruction following", row.instruction_following),
+        ];
+        let all = table.iter().chain(more);
+        all.map(|&(name, figure)| (name.to_owned(), figure))
+            .collect()
+    };
+    let (table, wins) = (&result.table, &result.win_rate);
+    let preferred = [
+        ("preferred to SFT", wins.ppo_over_sft),
+        ("preferred to GPT", wins.ppo_over_gpt),
+    ];
+    note_figures(&models.gpt, &of_model(&table.gpt, &[]))?;
+    note_figures(&models.sft, &of_model(&table.sft, &[]))?;
+    note_figures(&models.ppo, &of_model(&table.ppo, &preferred))?;
+    let reward = [
+        ("accuracy", result.reward.accuracy),
+        (
+            "accuracy that the annotators' noise allows",
+            result.reward.ceiling,
+        ),
+    ];
+    let reward = reward.map(|(name, figure)| (name.to_owned(), figure));
+    note_figures(&models.reward, &reward.into())
 }
 
 fn asked(

@@ -49,7 +49,7 @@ pub fn model_card(card: &Card) -> String {
     let mut out = String::from("---\ntags:\n- rlhf\n");
     let _ = writeln!(out, "- {}", quoted(&card.stage));
     if let Some(base) = &card.base_model {
-        let _ = writeln!(out, "base_model: {}", quoted(base));
+        let _ = writeln!(out, "base_model: {}", quoted(without_commit(base)));
     }
     let _ = writeln!(out, "---\n\n# {}\n", inline(&card.title));
     let made = [
@@ -79,6 +79,42 @@ pub fn model_card(card: &Card) -> String {
     out
 }
 
+/// The name that hubs link to: a commit behind it is told in the text.
+fn without_commit(base: &str) -> &str {
+    let is_commit = |end: &str| end.len() == 40 && end.chars().all(|c| c.is_ascii_hexdigit());
+    match base.rsplit_once('@') {
+        Some((name, end)) if is_commit(end) => name,
+        _ => base,
+    }
+}
+
+/// The text of a card with these figures in the place of those that it had; without any, where the
+/// figures of [`model_card`] stand.
+pub fn with_figures(text: &str, found: &Metrics) -> String {
+    let card = Card {
+        figures: found.clone(),
+        ..Card::default()
+    };
+    let mut section = String::new();
+    figures(&mut section, &card);
+    let (before, after) = match text.find(FIGURES) {
+        Some(start) => {
+            let rest = &text[start + FIGURES.len()..];
+            let end = rest.find("\n## ").unwrap_or(rest.len());
+            (&text[..start], &rest[end..])
+        }
+        None => {
+            let later = ["\n## Files\n", "\n## Configuration\n"];
+            let at = later.iter().filter_map(|title| text.find(title)).min();
+            text.split_at(at.unwrap_or(text.len()))
+        }
+    };
+    format!("{before}{section}{after}")
+}
+
+/// How the section of figures begins.
+const FIGURES: &str = "\n## Figures\n";
+
 fn files(out: &mut String, title: &str, files: &[CardFile]) {
     if files.is_empty() {
         return;
@@ -104,7 +140,7 @@ fn figures(out: &mut String, card: &Card) {
     }
     let _ = writeln!(
         out,
-        "\n## Figures\n\n| figure | value | 95% interval | n |\n|---|---:|---|---:|"
+        "{FIGURES}\n| figure | value | 95% interval | n |\n|---|---:|---|---:|"
     );
     for (name, f) in &card.figures {
         let interval = match (f.low, f.high) {
@@ -200,6 +236,23 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    #[test]
+    fn figures_may_come_later_and_again() {
+        let mut card = card();
+        card.harness = None;
+        let with = model_card(&card);
+        let figures = std::mem::take(&mut card.figures);
+        let without = model_card(&card);
+        assert!(!without.contains("Figures"));
+        assert_eq!(with_figures(&without, &figures), with);
+        assert_eq!(with_figures(&with, &figures), with);
+        assert_eq!(with_figures(&with, &Metrics::new()), without);
+        let other = [("loss".to_owned(), Figure::bare(1.5, 3))].into();
+        let changed = with_figures(&with, &other);
+        assert!(changed.contains("| loss | 1.5000 | – | 3 |") && !changed.contains("win_rate"));
+        assert!(with_figures("a text", &other).starts_with("a text\n## Figures"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use agreement::{CohenKappa, KrippendorffAlpha, cohen_kappa, krippendorff_alp
 pub use best_of_n::{best_of_n_kl, best_of_n_reward};
 pub use bootstrap::{cluster_bootstrap, paired_difference, paired_ratio};
 pub use calibration::{Calibration, reward_model_calibration};
-pub use card::{Card, CardFile, model_card};
+pub use card::{Card, CardFile, model_card, with_figures};
 pub use chart::{Curve, line_chart};
 pub use choice::{ChoiceQuestion, ChoiceScores, truthfulqa_mc};
 pub use elo::{EloConfig, Match, elo_online};

@@ -72,6 +72,18 @@ pub enum ModelError {
         /// The first such tensor.
         tensor: String,
     },
+    /// A number that the type of a weight file can't hold.
+    #[error("{}: not written: {tensor} holds {value:e}, too large for {kind}; write bfloat16 or float32", path.display())]
+    Overflow {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+        /// The number.
+        value: f32,
+        /// The type, as `config.json` spells it.
+        kind: &'static str,
+    },
     /// An attention mask that is not one run of ones.
     #[error("attention mask, row {row}: {reason}")]
     Mask {

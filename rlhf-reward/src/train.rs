@@ -191,6 +191,9 @@ impl<'a> RewardRun<'a> {
                 "tokens_per_s",
                 tokens as f64 / started.elapsed().as_secs_f64(),
             );
+        if step == 1 {
+            metrics = metrics.with("start_eval_loss", self.state.best.loss);
+        }
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
             let found = measure(config, self.rows, &model.valid(), ctx)?;
             if found.loss < self.state.best.loss {

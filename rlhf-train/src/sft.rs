@@ -328,6 +328,9 @@ impl<'a> Sft<'a> {
         let model = model.dropping(ctx.dropout(step));
         let (model, metrics) = update.make(model, &mut self.optimiser)?;
         let mut metrics = metrics.with("truncated_prompts", self.rows.truncated as f64);
+        if step == 1 {
+            metrics = metrics.with("start_eval_loss", self.state.best_loss);
+        }
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
             let loss = self.held_out_loss(&model.valid(), ctx)?;
             if loss < self.state.best_loss {

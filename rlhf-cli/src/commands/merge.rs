@@ -1,14 +1,11 @@
-//! `rlhf merge`.
+//! `rlhf merge`: a whole model from adapters and the model that they belong to.
 
 use crate::args::CommonArgs;
-use crate::console;
+use crate::commands::export::{print_written, refuse_used, write_again};
 use crate::error::CliError;
-use crate::folder::sha256_of;
-use crate::model_folder::{is_reward, load_policy, load_reward, save_policy, save_reward};
 use crate::session::Session;
 use clap::Args;
-use rlhf_eval::{Card, CardFile, model_card};
-use serde_json::json;
+use rlhf_model::{WeightType, is_adapter};
 use std::path::PathBuf;
 
 /// `rlhf merge`.
@@ -20,61 +17,22 @@ pub(crate) struct MergeArgs {
     /// The folder of adapters, of a language model or a reward model
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
-    /// The folder to write; there must be none of that name
+    /// The folder to write; it must not exist yet, or be empty
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
 }
 
-/// Writes a whole model from adapters and the model that they belong to.
+/// Writes a whole model in f32 (`rlhf export` has other types).
 ///
 /// # Errors
 /// If the folder holds no adapters, something can't be read, or the result can't be written.
 pub(crate) fn merge(args: &MergeArgs) -> Result<(), CliError> {
     let session = Session::without_handler(&args.common)?;
-    let (dir, out) = (&args.model, &args.out);
-    if out.exists() {
-        let error = CliError::usage(format!("--out {}: is there already", out.display()));
-        return Err(error.hint("name a folder that does not exist yet"));
+    refuse_used(&args.out)?;
+    if args.model.is_dir() && !is_adapter(&args.model) {
+        let text = format!("--model {}: holds no adapters", args.model.display());
+        return Err(CliError::usage(text).hint("give a folder with adapter_config.json"));
     }
-    if is_reward(dir)? {
-        let (model, beside) = load_reward(dir, &session.device)?.split();
-        refuse_whole(&args.model, model.backbone.has_adapters())?;
-        save_reward(out, &model.merged(), &beside, &card(&session, args)?)?;
-    } else {
-        let (model, beside) = load_policy(dir, &session.device)?.split();
-        refuse_whole(&args.model, model.has_adapters())?;
-        save_policy(out, &model.merged(), &beside, &card(&session, args)?)?;
-    }
-    if session.json {
-        return console::print(&json!({ "model": out.display().to_string() }).to_string());
-    }
-    console::print(&out.display().to_string())
-}
-
-fn refuse_whole(dir: &std::path::Path, has_adapters: bool) -> Result<(), CliError> {
-    if has_adapters {
-        return Ok(());
-    }
-    let text = format!(
-        "--model {}: holds no adapters, it is a whole model",
-        dir.display()
-    );
-    Err(CliError::usage(text).hint("give a folder with adapter_config.json"))
-}
-
-fn card(session: &Session, args: &MergeArgs) -> Result<String, CliError> {
-    let name = args.model.display().to_string();
-    Ok(model_card(&Card {
-        title: "merged model".to_owned(),
-        stage: "merge".to_owned(),
-        base_model: Some(name.clone()),
-        version: concat!("rlhf ", env!("CARGO_PKG_VERSION")).to_owned(),
-        seed: session.config.seed,
-        data: vec![CardFile {
-            name,
-            rows: None,
-            sha256: sha256_of(&args.model)?,
-        }],
-        ..Card::default()
-    }))
+    let what = write_again(&session, (&args.model, &args.out), WeightType::F32, "merge")?;
+    print_written(&session, &args.out, what, WeightType::F32)
 }

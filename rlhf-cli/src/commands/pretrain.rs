@@ -10,7 +10,7 @@ use crate::session::Session;
 use rlhf_data::{ChatTokenizer, DataSet, OnBadRow, TextRow, TokenSequence, load_texts};
 use rlhf_model::Transformer;
 use rlhf_train::Outcome;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Pre-trains a model on text.
 ///

@@ -9,7 +9,8 @@ use crate::model_folder::{load_policy, read_shape, save_reward};
 use crate::session::Session;
 use crate::workload::refuse_too_large;
 use rlhf_data::{DataSet, OnBadRow};
-use rlhf_reward::{encode_comparisons, train_reward};
+use rlhf_eval::{Card, Figure};
+use rlhf_reward::{RewardSummary, encode_comparisons, train_reward};
 use rlhf_train::Outcome;
 use std::path::Path;
 
@@ -58,13 +59,23 @@ pub(crate) fn stage(
         Ok(match train_reward(settings, &encoded, model, context)? {
             Outcome::Interrupted { step } => Outcome::Interrupted { step },
             Outcome::Finished((model, summary)) => {
+                let card = with_accuracy(card, &summary);
                 session.note(&format!(
                     "reward: {:.3} of {} held-out pairs in the right order",
                     summary.accuracy(),
                     summary.pairs
                 ));
-                Outcome::Finished(save_reward(&out, &model, &beside, card)?)
+                Outcome::Finished(save_reward(&out, &model, &beside, &card)?)
             }
         })
     })
+}
+
+/// The card with the accuracy on the pairs that were held out.
+fn with_accuracy(card: &Card, summary: &RewardSummary) -> Card {
+    let accuracy = Figure::rate(summary.correct, summary.pairs);
+    let mut card = card.clone();
+    card.figures
+        .extend(accuracy.map(|figure| ("held-out accuracy".to_owned(), figure)));
+    card
 }

@@ -68,6 +68,7 @@ fn road(session: &Session, folder: &mut RunFolder) -> Result<(), CliError> {
     let json = serde_json::to_value(&compared.result)
         .map_err(|e| CliError::failure(format!("the result: {e}")))?;
     folder.finish(json.clone())?;
+    run_result::note_in_cards(&models, &compared.result)?;
     run_result::write_report(session, folder, &compared)?;
     session.note(&format!(
         "{} in all; report: {}",

@@ -3,8 +3,9 @@
 use crate::console;
 use crate::error::CliError;
 use crate::folder::{RunFolder, fingerprint};
+use crate::hub;
 use crate::session::Session;
-use rlhf_eval::{Card, CardFile, model_card};
+use rlhf_eval::{Card, CardFile};
 use rlhf_train::metrics::Tee;
 use rlhf_train::{Outcome, RunContext, checkpoint};
 use serde_json::json;
@@ -36,7 +37,7 @@ pub(crate) fn run_stage(
     session: &Session,
     folder: &mut RunFolder,
     stage: &Stage<'_>,
-    recipe: impl FnOnce(&mut RunContext<'_>, &str) -> Result<Outcome<()>, CliError>,
+    recipe: impl FnOnce(&mut RunContext<'_>, &Card) -> Result<Outcome<()>, CliError>,
 ) -> Result<(), CliError> {
     let name = stage.name;
     let mut settings = session.config.fingerprint_toml(name)?;
@@ -78,21 +79,21 @@ pub(crate) fn run_stage(
     }
 }
 
-fn card(session: &Session, stage: &Stage<'_>, hashes: &[String]) -> Result<String, CliError> {
+fn card(session: &Session, stage: &Stage<'_>, hashes: &[String]) -> Result<Card, CliError> {
     let files = stage
         .inputs
         .iter()
         .zip(hashes)
         .map(|(path, sha256)| CardFile {
-            name: path.display().to_string(),
+            name: hub::shown(path),
             rows: None,
             sha256: sha256.clone(),
         });
-    let shown = |path: Option<&Path>| path.map(|p| p.display().to_string());
+    let shown = |path: Option<&Path>| path.map(hub::shown);
     let sections: Vec<&str> = std::iter::once(stage.name)
         .chain(stage.sections.iter().copied())
         .collect();
-    Ok(model_card(&Card {
+    Ok(Card {
         title: format!("{} model", stage.name),
         stage: stage.name.to_owned(),
         base_model: shown(stage.base_model),
@@ -102,7 +103,7 @@ fn card(session: &Session, stage: &Stage<'_>, hashes: &[String]) -> Result<Strin
         data: files.collect(),
         config_toml: session.config.sections_toml(&sections)?,
         ..Card::default()
-    }))
+    })
 }
 
 /// Opens the folder of a stage that runs alone, runs it, prints where its model is, and notes in

@@ -1,6 +1,7 @@
 //! Names of contents.
 
 use crate::error::CliError;
+use crate::model_folder::CARD;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Read;
@@ -18,8 +19,8 @@ pub(crate) fn fingerprint(section: &str, seed: u64, inputs: &[String]) -> String
     hex(hash)
 }
 
-/// The SHA-256 of a file, or of a folder: of the names and hashes of all files below it, in the
-/// order of their names.
+/// The SHA-256 of a file, or of a folder: of the names and hashes of all files below it but the
+/// card, in the order of their names.
 ///
 /// # Errors
 /// If something can't be read.
@@ -33,6 +34,7 @@ pub(crate) fn sha256_of(path: &Path) -> Result<String, CliError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(io)?;
     let mut names: Vec<_> = entries.into_iter().map(|entry| entry.file_name()).collect();
+    names.retain(|name| name != CARD);
     names.sort();
     let mut hash = Sha256::new();
     for name in names {

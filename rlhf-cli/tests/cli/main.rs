@@ -5,10 +5,16 @@
 mod adapters;
 mod bad_rows;
 mod bench;
+mod broken_models;
 mod configuration;
 mod data;
 mod data_show;
+mod export;
 mod generation;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_server;
 mod program;
 mod scoring;
 mod stages;
@@ -22,7 +28,7 @@ fn help_lists_the_commands_and_every_command_has_help() {
     assert_eq!(help.code, 0);
     let commands = [
         "run", "pretrain", "sft", "collect", "reward", "dpo", "ppo", "eval", "generate", "score",
-        "chat", "data", "config", "bench", "table", "merge", "estimate",
+        "chat", "data", "config", "bench", "table", "merge", "estimate", "export",
     ];
     for command in commands {
         assert!(

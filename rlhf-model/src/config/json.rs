@@ -140,6 +140,15 @@ impl Raw {
     }
 }
 
+/// Loaders that check types want a whole number where published files have one.
+fn whole_or_float(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e15 {
+        json!(x as i64)
+    } else {
+        json!(x)
+    }
+}
+
 fn one_id(field: &'static str, ids: Option<TokenIds>) -> Result<Option<u32>, ModelError> {
     match ids {
         None => Ok(None),
@@ -336,7 +345,7 @@ impl ModelConfig {
             let scalar = self
                 .query_pre_attn_scalar
                 .unwrap_or_else(|| self.head_dim() as f64);
-            put("query_pre_attn_scalar", json!(scalar));
+            put("query_pre_attn_scalar", whole_or_float(scalar));
             put("attn_logit_softcapping", json!(self.attn_logit_softcapping));
             put(
                 "final_logit_softcapping",

@@ -159,6 +159,22 @@ fn contradictions_are_named() {
     }
 }
 
+/// Transformers refuses a fraction in the place of a whole number.
+#[test]
+fn whole_numbers_are_written_as_such() {
+    let written = |scalar| {
+        let config = ModelConfig {
+            family: Family::Gemma2,
+            query_pre_attn_scalar: scalar,
+            ..ModelConfig::default()
+        };
+        serde_json::to_value(&config).unwrap()["query_pre_attn_scalar"].to_string()
+    };
+    assert_eq!(written(Some(224.0)), "224");
+    assert_eq!(written(None), "32");
+    assert_eq!(written(Some(0.5)), "0.5");
+}
+
 #[test]
 fn a_round_trip_keeps_every_field() {
     let config = ModelConfig {

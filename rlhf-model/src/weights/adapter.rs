@@ -1,18 +1,17 @@
 //! Adapters as PEFT's folders: `adapter_config.json` and `adapter_model.safetensors`.
 
-use super::NamedTensor;
-use super::file::{encode, floats, write_file};
 use super::folder::write_json;
-use super::named::from_matrix;
+use super::read::read_tensors;
+use super::write::{Outgoing, write_tensors};
+use super::{NamedTensor, WeightType};
 use crate::lora::{LoraAdapter, LoraScaling};
 use crate::parameters::{score_spec, transpose};
 use crate::{Linear, ModelError, ScoreModel, Transformer};
 use burn::tensor::{Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -168,30 +167,12 @@ fn misfit(dir: &Path, problems: Vec<String>) -> ModelError {
 }
 
 /// The tensors of an adapter's file in f32, without [`PREFIX`].
-fn read_tensors(path: &Path) -> Result<BTreeMap<String, NamedTensor>, ModelError> {
-    let bytes = std::fs::read(path).map_err(|e| ModelError::io(path, e))?;
-    let damaged = |reason: String| ModelError::Safetensors {
-        path: path.to_owned(),
-        reason,
+fn read_named(path: &Path) -> Result<BTreeMap<String, NamedTensor>, ModelError> {
+    let short = |tensor: NamedTensor| {
+        let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
+        (name.to_owned(), tensor)
     };
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
-    let mut found = BTreeMap::new();
-    for (name, view) in file.tensors() {
-        if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            let dtype = view.dtype();
-            return Err(damaged(format!(
-                "`{name}` is {dtype:?}, must be F32, F16 or BF16"
-            )));
-        }
-        let short = name.strip_prefix(PREFIX).unwrap_or(&name).to_owned();
-        let tensor = NamedTensor {
-            name,
-            shape: view.shape().to_vec(),
-            values: floats(&view),
-        };
-        found.insert(short, tensor);
-    }
-    Ok(found)
+    Ok(read_tensors(path)?.into_iter().map(short).collect())
 }
 
 fn attach(
@@ -199,7 +180,7 @@ fn attach(
     mut model: Transformer,
 ) -> Result<(Transformer, Option<NamedTensor>), ModelError> {
     let scaling = read_adapter_info(dir)?.scaling;
-    let mut tensors = read_tensors(&dir.join(WEIGHTS))?;
+    let mut tensors = read_named(&dir.join(WEIGHTS))?;
     let names: Vec<String> = model
         .named_linears()
         .into_iter()
@@ -282,12 +263,8 @@ pub fn save_adapter(dir: &Path, model: &Transformer, base: &str) -> Result<(), M
 /// # Errors
 /// As [`save_adapter`].
 pub fn save_score_adapter(dir: &Path, model: &ScoreModel, base: &str) -> Result<(), ModelError> {
-    let values: Vec<f32> = model.head.val().into_data().iter::<f32>().collect();
-    let head = NamedTensor {
-        name: format!("{PREFIX}{HEAD}"),
-        shape: vec![1, values.len()],
-        values,
-    };
+    let (head, name) = (model.head.val(), format!("{PREFIX}{HEAD}"));
+    let head = Outgoing::vector(&name, &[1, head.dims()[0]], head);
     save(dir, &model.backbone, base, Some(head))
 }
 
@@ -295,26 +272,23 @@ fn save(
     dir: &Path,
     model: &Transformer,
     base: &str,
-    head: Option<NamedTensor>,
+    head: Option<Outgoing>,
 ) -> Result<(), ModelError> {
     let is_classifier = head.is_some();
     let linears = model.named_linears();
     let joined = Joined::of(&linears);
-    let mut tensors: Vec<NamedTensor> = head.into_iter().collect();
+    let mut tensors: Vec<Outgoing> = head.into_iter().collect();
     for (name, linear) in linears
         .iter()
         .filter(|(_, linear)| !linear.adapters.is_empty())
     {
         let (a, b) = joined.matrices(linear);
         let named = |part: &str| format!("{PREFIX}{name}.{part}.weight");
-        tensors.push(from_matrix(&named("lora_A"), true, a));
-        tensors.push(from_matrix(&named("lora_B"), true, b));
+        tensors.push(Outgoing::matrix(&named("lora_A"), true, a));
+        tensors.push(Outgoing::matrix(&named("lora_B"), true, b));
     }
-    NamedTensor::all_finite(&tensors, dir)?;
     std::fs::create_dir_all(dir).map_err(|e| ModelError::io(dir, e))?;
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    let path: PathBuf = dir.join(WEIGHTS);
-    write_file(&path, &encode(&path, &tensors)?)?;
+    write_tensors(&dir.join(WEIGHTS), tensors, WeightType::F32)?;
     let json = json!({
         "peft_type": "LORA",
         "task_type": if is_classifier { "SEQ_CLS" } else { "CAUSAL_LM" },

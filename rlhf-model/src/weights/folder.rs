@@ -1,7 +1,8 @@
 //! Whole model folders: `config.json`, `model.safetensors`, `generation_config.json`.
 
-use super::file::{Stored, WeightFiles, check, encode, write_file};
-use super::{NamedParameters, NamedTensor, named_parameters};
+use super::read::WeightFiles;
+use super::write::{write_file, write_weights};
+use super::{NamedParameters, WeightType};
 use crate::config::{GenerationJson, architectures};
 use crate::parameters::{ParameterSource, score_spec, transformer_specs};
 use crate::{ModelConfig, ModelError, ScoreModel, Transformer};
@@ -11,17 +12,17 @@ use std::path::Path;
 
 /// Reads a language model's folder: `config.json`, `model.safetensors` (or the files of its
 /// index) and, for further end tokens, `generation_config.json`. Weights in f16 and bf16 become
-/// f32.
+/// f32. Each tensor is read from its place in the file when its turn comes: beside the weights as
+/// they are held, one block of a file is in memory.
 ///
 /// # Errors
 /// [`ModelError`] names the file and what is wrong with it; all missing, unknown and misshaped
 /// tensors are listed at once.
 pub fn load_model(dir: &Path, device: &Device) -> Result<(Transformer, ModelConfig), ModelError> {
     let config = read_config(dir, Head::Language)?;
-    let files = WeightFiles::read(dir)?;
-    let tensors = files.tensors()?;
-    check(dir, &transformer_specs(&config), &tensors)?;
-    let model = Transformer::build(&config, device, &mut Stored(&tensors))?;
+    let mut files = WeightFiles::open(dir)?;
+    files.check(&transformer_specs(&config))?;
+    let model = Transformer::build(&config, device, &mut files)?;
     Ok((model, config))
 }
 
@@ -35,35 +36,56 @@ pub fn load_score_model(dir: &Path, device: &Device) -> Result<ScoreModel, Model
         tie_word_embeddings: true,
         ..read_config(dir, Head::Score)?
     };
-    let files = WeightFiles::read(dir)?;
-    let tensors = files.tensors()?;
+    let mut files = WeightFiles::open(dir)?;
     let mut specs = transformer_specs(&config);
     specs.push(score_spec(&config));
-    check(dir, &specs, &tensors)?;
-    let mut stored = Stored(&tensors);
-    let head = stored.values(&score_spec(&config))?;
-    let backbone = Transformer::build(&config, device, &mut stored)?;
+    files.check(&specs)?;
+    let head = files.values(&score_spec(&config))?;
+    let backbone = Transformer::build(&config, device, &mut files)?;
     Ok(ScoreModel::from_parts(backbone, head))
 }
 
-/// Writes a language model's folder, which any Hugging Face loader opens. The same weights give
-/// the same bytes; each file replaces an older one in a single step.
+/// Whether a folder's configuration says that it holds a reward model.
+///
+/// # Errors
+/// [`ModelError`] names the file.
+pub fn is_score_model(dir: &Path) -> Result<bool, ModelError> {
+    let path = dir.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
+    let names = architectures(&text);
+    Ok(names
+        .iter()
+        .any(|name| name.ends_with("ForSequenceClassification")))
+}
+
+/// Writes a language model's folder in f32, which any Hugging Face loader opens. The same weights
+/// give the same bytes; each file replaces an older one in a single step. Beside the model one
+/// block of a tensor is in memory.
 ///
 /// # Errors
 /// [`ModelError::Io`] names the file; [`ModelError::Config`] if `config` describes another model;
-/// [`ModelError::NotFinite`] if the weights are no numbers: nothing is written then.
+/// [`ModelError::NotFinite`] if the weights are no numbers: no file is written then.
 pub fn save_model(dir: &Path, model: &Transformer, config: &ModelConfig) -> Result<(), ModelError> {
+    save_model_as(dir, model, config, WeightType::F32)
+}
+
+/// As [`save_model`], with numbers of another type: what was read from such a file is written with
+/// the same bits.
+///
+/// # Errors
+/// As [`save_model`], and [`ModelError::Overflow`] by name if a number is too large for the type.
+pub fn save_model_as(
+    dir: &Path,
+    model: &Transformer,
+    config: &ModelConfig,
+    kind: WeightType,
+) -> Result<(), ModelError> {
     refuse_adapters(model)?;
     if model.lm_head.is_some() == config.tie_word_embeddings {
         let reason = format!("is {}, the model is not", config.tie_word_embeddings);
         return Err(ModelError::config("tie_word_embeddings", reason));
     }
-    save(
-        dir,
-        model,
-        config.to_json(config.family.causal_lm()),
-        config,
-    )
+    save(dir, model, (config, config.family.causal_lm()), kind)
 }
 
 /// Writes a reward model's folder, its family's sequence classifier with one label.
@@ -75,13 +97,21 @@ pub fn save_score_model(
     model: &ScoreModel,
     config: &ModelConfig,
 ) -> Result<(), ModelError> {
+    save_score_model_as(dir, model, config, WeightType::F32)
+}
+
+/// As [`save_score_model`], with numbers of another type.
+///
+/// # Errors
+/// As [`save_model_as`].
+pub fn save_score_model_as(
+    dir: &Path,
+    model: &ScoreModel,
+    config: &ModelConfig,
+    kind: WeightType,
+) -> Result<(), ModelError> {
     refuse_adapters(&model.backbone)?;
-    save(
-        dir,
-        model,
-        config.to_json(config.family.classifier()),
-        config,
-    )
+    save(dir, model, (config, config.family.classifier()), kind)
 }
 
 /// A folder of whole weights has no place for adapters.
@@ -96,20 +126,18 @@ fn refuse_adapters(model: &Transformer) -> Result<(), ModelError> {
 fn save<M: NamedParameters>(
     dir: &Path,
     model: &M,
-    json: Map<String, Value>,
-    config: &ModelConfig,
+    (config, architecture): (&ModelConfig, &str),
+    kind: WeightType,
 ) -> Result<(), ModelError> {
-    let mut tensors = named_parameters(model);
-    NamedTensor::all_finite(&tensors, dir)?;
     std::fs::create_dir_all(dir).map_err(|e| ModelError::io(dir, e))?;
-    let path = dir.join("model.safetensors");
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    write_file(&path, &encode(&path, &tensors)?)?;
+    write_weights(&dir.join("model.safetensors"), model, kind)?;
     let ids = config
         .token_id_json()
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value));
     write_json(&dir.join("generation_config.json"), ids.collect())?;
+    let mut json = config.to_json(architecture);
+    json.insert("torch_dtype".to_owned(), kind.name().into());
     write_json(&dir.join("config.json"), json)
 }
 
@@ -118,7 +146,9 @@ pub(super) fn write_json(path: &Path, map: Map<String, Value>) -> Result<(), Mod
         path: path.to_owned(),
         reason: e.to_string(),
     })?;
-    write_file(path, format!("{text}\n").as_bytes())
+    write_file(path, |file| {
+        writeln!(file, "{text}").map_err(|e| ModelError::io(path, e))
+    })
 }
 
 /// The configuration of a language model's folder, with the end tokens of its generation
@@ -128,19 +158,6 @@ pub(super) fn write_json(path: &Path, map: Map<String, Value>) -> Result<(), Mod
 /// [`ModelError`] names the file and what is wrong with it.
 pub fn read_model_config(dir: &Path) -> Result<ModelConfig, ModelError> {
     read_config(dir, Head::Language)
-}
-
-/// Whether a folder's configuration says that it holds a reward model.
-///
-/// # Errors
-/// [`ModelError`] names the file.
-pub fn is_score_model(dir: &Path) -> Result<bool, ModelError> {
-    let path = dir.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| ModelError::io(&path, e))?;
-    let names = architectures(&text);
-    Ok(names
-        .iter()
-        .any(|name| name.ends_with("ForSequenceClassification")))
 }
 
 /// What stands on the trunk.

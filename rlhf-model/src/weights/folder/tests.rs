@@ -1,4 +1,5 @@
 use super::*;
+use crate::weights::{NamedTensor, named_parameters};
 use crate::{CausalLm, TokenBatch};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -161,6 +162,73 @@ fn halves_are_read_as_f32() {
     }
 }
 
+/// Halves that are written again are the same bits, in memory and in the file.
+#[test]
+fn a_round_trip_in_halves_keeps_every_bit() {
+    let device = Device::flex();
+    for tie_word_embeddings in [true, false] {
+        let config = ModelConfig {
+            tie_word_embeddings,
+            ..config()
+        };
+        let model = Transformer::init(&config, 5, &device).unwrap();
+        for kind in [WeightType::Bf16, WeightType::F16] {
+            let dir = tempfile::tempdir().unwrap();
+            let (first, second) = (dir.path().join("a"), dir.path().join("b"));
+            save_model_as(&first, &model, &config, kind).unwrap();
+            let (once, read) = load_model(&first, &device).unwrap();
+            save_model_as(&second, &once, &read, kind).unwrap();
+            let (twice, _) = load_model(&second, &device).unwrap();
+            assert_eq!(values(&once), values(&twice), "{kind:?}");
+            for name in ["model.safetensors", "config.json"] {
+                let [a, b] = [&first, &second].map(|dir| std::fs::read(dir.join(name)).unwrap());
+                assert_eq!(a, b, "{kind:?} {name}");
+            }
+            let bytes = std::fs::read(first.join("model.safetensors")).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            assert!(
+                file.tensors()
+                    .iter()
+                    .all(|(_, view)| view.dtype() == kind.dtype())
+            );
+            let text = std::fs::read_to_string(first.join("config.json")).unwrap();
+            assert!(
+                text.contains(&format!("\"torch_dtype\": \"{}\"", kind.name())),
+                "{text}"
+            );
+            let off = named_parameters(&model)
+                .into_iter()
+                .zip(named_parameters(&once));
+            for (x, y) in off.flat_map(|(a, b)| a.values.into_iter().zip(b.values)) {
+                assert!((x - y).abs() <= 0.004 * x.abs() + 1e-7, "{kind:?}: {x} {y}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_type_cannot_hold_is_refused_by_name() {
+    let (dir, config) = (tempfile::tempdir().unwrap(), config());
+    let mut model = Transformer::init(&config, 1, &Device::flex()).unwrap();
+    save_model(dir.path(), &model, &config).unwrap();
+    let before = std::fs::read(dir.path().join("model.safetensors")).unwrap();
+    let norm = model.norm.weight.val();
+    model.norm.weight = burn::module::Param::from_tensor(norm * 65_520.0);
+    let save = |kind| save_model_as(dir.path(), &model, &config, kind);
+    let message = save(WeightType::F16).unwrap_err().to_string();
+    for part in [
+        "model.norm.weight",
+        "6.552e4",
+        "float16",
+        "model.safetensors",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let after = std::fs::read(dir.path().join("model.safetensors")).unwrap();
+    assert!(before == after, "the older file is kept");
+    save(WeightType::Bf16).unwrap();
+}
+
 #[test]
 fn all_wrong_tensors_are_listed_at_once() {
     let device = Device::flex();
@@ -266,40 +334,105 @@ fn damaged_folders_are_errors_that_name_the_file() {
     fails("missing field `vocab_size`");
 }
 
-#[test]
-fn weights_may_be_split_over_files() {
-    let device = Device::flex();
-    let config = config();
-    let model = Transformer::init(&config, 5, &device).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    save_model(dir.path(), &model, &config).unwrap();
-    let path = |name: &str| dir.path().join(name);
+/// A saved folder whose last block stands in a file of its own.
+fn sharded(dir: &Path, model: &Transformer) -> [std::path::PathBuf; 3] {
+    save_model(dir, model, &config()).unwrap();
+    let path = |name: &str| dir.join(name);
+    let shards = [1, 2].map(|n| path(&format!("model-0000{n}-of-00002.safetensors")));
     let mut moved = BTreeMap::new();
     let whole = path("model.safetensors");
     std::fs::copy(&whole, path("whole")).unwrap();
-    rewrite(dir.path(), |tensors| {
+    rewrite(dir, |tensors| {
         moved = tensors.split_off("model.layers.1");
     });
-    std::fs::rename(&whole, path("model-00001-of-00002.safetensors")).unwrap();
+    std::fs::rename(&whole, &shards[0]).unwrap();
     std::fs::rename(path("whole"), &whole).unwrap();
-    rewrite(dir.path(), |tensors| *tensors = moved);
-    std::fs::rename(&whole, path("model-00002-of-00002.safetensors")).unwrap();
+    rewrite(dir, |tensors| *tensors = moved);
+    std::fs::rename(&whole, &shards[1]).unwrap();
     let index = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors",
         "b": "model-00002-of-00002.safetensors"}}"#;
-    std::fs::write(path("model.safetensors.index.json"), index).unwrap();
+    let index_path = path("model.safetensors.index.json");
+    std::fs::write(&index_path, index).unwrap();
+    let [first, second] = shards;
+    [first, second, index_path]
+}
+
+#[test]
+fn weights_may_be_split_over_files() {
+    let device = Device::flex();
+    let model = Transformer::init(&config(), 5, &device).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [_, second, index] = sharded(dir.path(), &model);
     let (back, _) = load_model(dir.path(), &device).unwrap();
     assert_eq!(values(&back), values(&model));
-    std::fs::write(
-        path("model.safetensors.index.json"),
-        r#"{"weight_map": {"a": "../x"}}"#,
-    )
-    .unwrap();
+    std::fs::remove_file(second).unwrap();
+    let message = || load_model(dir.path(), &device).unwrap_err().to_string();
     assert!(
-        load_model(dir.path(), &device)
-            .unwrap_err()
-            .to_string()
-            .contains("../x")
+        message().contains("`model-00002-of-00002.safetensors`"),
+        "{}",
+        message()
     );
+    for outside in [
+        "../x.safetensors",
+        "/etc/passwd",
+        "..",
+        "",
+        "C:x.safetensors",
+    ] {
+        let text = serde_json::json!({"weight_map": {"a": outside}}).to_string();
+        std::fs::write(&index, text).unwrap();
+        let message = message();
+        assert!(
+            message.contains("index.json") && message.contains(outside),
+            "{message}"
+        );
+    }
+    for broken in [
+        "{",
+        "[]",
+        "{}",
+        r#"{"weight_map": {}}"#,
+        r#"{"weight_map": {"a": 1}}"#,
+    ] {
+        std::fs::write(&index, broken).unwrap();
+        assert!(message().contains("index.json"), "{broken}: {}", message());
+    }
+}
+
+#[test]
+fn wrong_tensors_of_all_files_are_listed_at_once() {
+    let device = Device::flex();
+    let model = Transformer::init(&config(), 5, &device).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let shards = sharded(dir.path(), &model);
+    let changes: [fn(&mut BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>); 2] = [
+        |tensors| {
+            let embedding = tensors.get_mut("model.embed_tokens.weight").unwrap();
+            embedding.1 = vec![20, 32];
+            tensors.remove("model.layers.0.mlp.up_proj.weight").unwrap();
+        },
+        |tensors| {
+            let norm = tensors.remove("model.norm.weight").unwrap();
+            tensors.insert("model.norm.bias".into(), norm.clone());
+            tensors.insert("model.layers.0.input_layernorm.weight".into(), norm);
+        },
+    ];
+    let single = dir.path().join("model.safetensors");
+    for (shard, change) in shards.iter().zip(changes) {
+        std::fs::rename(shard, &single).unwrap();
+        rewrite(dir.path(), change);
+        std::fs::rename(&single, shard).unwrap();
+    }
+    let message = load_model(dir.path(), &device).unwrap_err().to_string();
+    for part in [
+        "`model.embed_tokens.weight` is [20, 32], must be [40, 16]",
+        "`model.layers.0.mlp.up_proj.weight` is missing",
+        "`model.norm.weight` is missing",
+        "`model.norm.bias` is unknown",
+        "`model.layers.0.input_layernorm.weight` is in more than one file",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
 }
 
 #[test]
