@@ -1,5 +1,6 @@
 //! The bytes of a file, unpacked, and what they look like.
 
+use crate::renames::Renames;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -134,7 +135,7 @@ impl Input {
     }
 
     /// Recognises the layout from the beginning and skips a byte-order mark. To be called first.
-    pub(crate) fn layout(&mut self, path: &Path) -> Layout {
+    pub(crate) fn layout(&mut self, path: &Path, renames: &Renames) -> Layout {
         self.fill(CHUNK);
         if self.buffer.starts_with(b"\xef\xbb\xbf") {
             self.at = 3;
@@ -143,11 +144,11 @@ impl Input {
             // The reader of lines reports the error with its place.
             return Layout::Lines;
         }
-        layout(&self.buffer[self.at..], path)
+        layout(&self.buffer[self.at..], path, renames)
     }
 }
 
-fn layout(head: &[u8], path: &Path) -> Layout {
+fn layout(head: &[u8], path: &Path, renames: &Renames) -> Layout {
     if head.starts_with(b"PAR1") {
         return Layout::Columns;
     }
@@ -175,7 +176,7 @@ fn layout(head: &[u8], path: &Path) -> Layout {
         _ if extension == "parquet" => Layout::Unreadable(format!(
             "not a Parquet file, whatever its name says; {WANTED}"
         )),
-        _ => table_of_known_fields(head).map_or(Layout::Paragraphs, Layout::Table),
+        _ => table_of_known_fields(head, renames).map_or(Layout::Paragraphs, Layout::Table),
     }
 }
 
@@ -213,7 +214,7 @@ fn delimiter(head: &[u8]) -> u8 {
 
 /// The delimiter if the first line is the header of a table of a known format: its name doesn't
 /// say what the file is, so its fields must.
-fn table_of_known_fields(head: &[u8]) -> Option<u8> {
+fn table_of_known_fields(head: &[u8], renames: &Renames) -> Option<u8> {
     let line = head.split(|b| *b == b'\n').next()?;
     let delimiter = delimiter(line);
     let line = std::str::from_utf8(line).ok()?;
@@ -223,7 +224,7 @@ fn table_of_known_fields(head: &[u8]) -> Option<u8> {
         return None;
     }
     let name = |name: &&str| (name.trim_matches('"').to_owned(), "".into());
-    let fields: serde_json::Map<_, _> = names.iter().map(name).collect();
+    let fields = renames.apply(names.iter().map(name).collect());
     let format = crate::recognise::of_row(&fields)?;
     (format != crate::format::Format::Text).then_some(delimiter)
 }
@@ -254,7 +255,8 @@ mod tests {
 
     #[test]
     fn contents_decide_and_names_only_break_ties() {
-        let of = |head: &str, name: &str| layout(head.as_bytes(), Path::new(name));
+        let of =
+            |head: &str, name: &str| layout(head.as_bytes(), Path::new(name), &Renames::default());
         assert_eq!(of("\n {\"a\": 1}\n", "x"), Layout::Lines);
         assert_eq!(of("{}", "x.txt"), Layout::Lines);
         assert_eq!(of(" [\n {", "x.txt"), Layout::Array);
@@ -268,13 +270,17 @@ mod tests {
 
     #[test]
     fn tables_are_told_by_their_name_or_their_fields() {
-        let of = |head: &str, name: &str| layout(head.as_bytes(), Path::new(name));
+        let of =
+            |head: &str, name: &str| layout(head.as_bytes(), Path::new(name), &Renames::default());
         assert_eq!(of("a,b\n", "X.CSV.gz"), Layout::Table(b','));
         assert_eq!(of("text\n", "x.csv"), Layout::Table(b','));
         assert_eq!(of("a;b\n1,2,3\n", "x.csv"), Layout::Table(b';'));
         assert_eq!(of("a;b\n", "x.tsv.zst"), Layout::Table(b'\t'));
         assert_eq!(of("id,prompt,\"completion\"\r\n", "-"), Layout::Table(b','));
         assert_eq!(of("prompt\tcompletion\n", "x"), Layout::Table(b'\t'));
+        let renamed = Renames::parse(&["prompt=q", "chosen=good", "rejected=bad"]).unwrap();
+        let table = layout(b"q,good,bad\n", Path::new("-"), &renamed);
+        assert_eq!(table, Layout::Table(b','));
         for prose in [
             "Well, text, and so on\n",
             "first,text\n",
@@ -286,7 +292,8 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_named() {
-        let of = |head: &[u8], name: &str| match layout(head, Path::new(name)) {
+        let of = |head: &[u8], name: &str| match layout(head, Path::new(name), &Renames::default())
+        {
             Layout::Unreadable(reason) => reason,
             other => panic!("{other:?}"),
         };

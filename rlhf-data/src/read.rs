@@ -156,7 +156,7 @@ pub(crate) fn scan(file: &DataFile, each: impl FnMut(Parsed)) -> Result<Scanned,
         source,
     };
     let mut input = Input::open(&file.path).map_err(unread)?;
-    let layout = input.layout(&file.path);
+    let layout = input.layout(&file.path, &file.renames);
     if !input.is_packed()
         && let Some(source) = input.error()
     {

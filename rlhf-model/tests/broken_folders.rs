@@ -280,7 +280,7 @@ proptest! {
         let dir = folder(&good_config(), &good().weights);
         std::fs::write(dir.path().join(file), text).unwrap();
         if let Err(error) = load(dir.path()) {
-            let name = dir.path().join(file).display().to_string();
+            let name = dir.path().display().to_string();
             prop_assert!(error.to_string().contains(&name), "{error}");
         }
     }

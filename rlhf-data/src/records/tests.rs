@@ -5,7 +5,7 @@ fn with_input<T>(bytes: &[u8], read: impl FnOnce(&mut Input) -> T) -> T {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().write_all(bytes).unwrap();
     let mut input = Input::open(file.path()).unwrap();
-    input.layout(file.path());
+    input.layout(file.path(), &crate::renames::Renames::default());
     read(&mut input)
 }
 

@@ -6,7 +6,7 @@ fn read_with(bytes: &[u8], delimiter: u8) -> Vec<(usize, Result<Value, String>)>
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().write_all(bytes).unwrap();
     let mut input = Input::open(file.path()).unwrap();
-    input.layout(file.path());
+    input.layout(file.path(), &crate::renames::Renames::default());
     let records = Table::new(&mut input, delimiter).take(1000);
     let plain = |record: Record| {
         let body = record.body.map(|body| match body {

@@ -65,6 +65,11 @@ pub(super) fn parts(
             };
             Ok(vec![cut_start("response", whole, max_length)?])
         }
+        Row::Feedback(row) => {
+            let what = if row.label { "wanted" } else { "unwanted" };
+            let whole = tokenizer.encode_answer(&row.prompt, &row.completion)?;
+            Ok(vec![cut_start(what, whole, max_length)?])
+        }
         _ => Err(DataError::Conversation {
             reason: "no stage turns rows of this format into tokens".to_owned(),
         }),
