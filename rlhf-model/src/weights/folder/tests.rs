@@ -25,12 +25,15 @@ fn values(model: &impl NamedParameters) -> Vec<(String, Vec<u32>)> {
     named_parameters(model).into_iter().map(bits).collect()
 }
 
+/// The tensors of a file.
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
 /// The tensors of a saved file, changed, and written again.
-fn rewrite(dir: &Path, change: impl FnOnce(&mut BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>)) {
+fn rewrite(dir: &Path, change: impl FnOnce(&mut Tensors)) {
     let path = dir.join("model.safetensors");
     let bytes = std::fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let mut all: BTreeMap<_, _> = file
+    let mut all: Tensors = file
         .tensors()
         .into_iter()
         .map(|(name, v)| (name, (v.dtype(), v.shape().to_vec(), v.data().to_vec())))
@@ -405,7 +408,7 @@ fn wrong_tensors_of_all_files_are_listed_at_once() {
     let model = Transformer::init(&config(), 5, &device).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let shards = sharded(dir.path(), &model);
-    let changes: [fn(&mut BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>); 2] = [
+    let changes: [fn(&mut Tensors); 2] = [
         |tensors| {
             let embedding = tensors.get_mut("model.embed_tokens.weight").unwrap();
             embedding.1 = vec![20, 32];
