@@ -99,7 +99,6 @@ impl Workload {
                     // With adapters, the value model shares the reward model's weights.
                     frozen: if whole { 2 } else { 0 },
                     keeps_best: false,
-                    ..plain
                 }
             }
             _ => return None,
