@@ -93,8 +93,9 @@ impl LoraAdapter {
             Some(rng) if self.dropout > 0.0 => dropped(x, self.dropout, rng.clone()),
             _ => x,
         };
-        let low = project(x, self.a.val());
-        project(low, self.b.val()) * self.scaling.factor(self.rank())
+        // The factor goes where the numbers are few.
+        let low = project(x, self.a.val()) * self.scaling.factor(self.rank());
+        project(low, self.b.val())
     }
 
     /// `A·B·s`, `[in, out]`.

@@ -1,22 +1,24 @@
 //! A decoder-only transformer whose parts are chosen by its configuration.
 
+mod block;
 mod recompute;
+mod values;
 
+pub use block::{Block, HeadNorms};
 pub use recompute::{Recompute, with_own_leaves};
 
-use crate::layers::{Linear, Norm, project};
+use crate::layers::{Norm, project};
 use crate::parameters::{
-    BlockSpecs, Drawn, LayerSpec, ParameterSource, ParameterSpec, embedding_spec, head_spec,
-    norm_spec, positions_spec,
+    BlockSpecs, Drawn, ParameterSource, embedding_spec, head_spec, norm_spec, positions_spec,
 };
 use crate::rotary::Rotary;
 use crate::{CacheShape, CausalLm, KvCache, ModelConfig, ModelError, TokenBatch};
+use block::Step;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rlhf_kernels::{
-    AttentionSpan, RopeTables, attention, gelu_tanh, rope, softcap, softcapped_attention, swiglu,
-};
+use rlhf_kernels::softcap;
 use rlhf_random::Rng;
+use values::Values;
 
 /// The model.
 ///
@@ -42,190 +44,6 @@ pub struct Transformer {
     dropout: Option<Rng>,
     #[module(skip)]
     tape: Option<recompute::Tape>,
-}
-
-/// One block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; each output passes a
-/// norm of its own where the family has it.
-#[derive(Module, Debug)]
-pub struct Block {
-    /// Before attention.
-    pub input_norm: Norm,
-    /// Queries, keys and values: three matrices `[d, heads · head_dim]` and twice
-    /// `[d, kv_heads · head_dim]`, or one with their columns side by side where the family fuses
-    /// them.
-    pub qkv: Vec<Linear>,
-    /// The norms of each head's queries and keys, `[head_dim]`.
-    pub head_norms: Option<HeadNorms>,
-    /// Attention's output, `[heads · head_dim, d]`.
-    pub o: Linear,
-    /// After attention.
-    pub attention_norm: Option<Norm>,
-    /// Before the feed-forward part.
-    pub feed_forward_norm: Norm,
-    /// Gate, `[d, ff]`, of a gated feed-forward part.
-    pub gate: Option<Linear>,
-    /// Up, `[d, ff]`.
-    pub up: Linear,
-    /// Down, `[ff, d]`.
-    pub down: Linear,
-    /// After the feed-forward part.
-    pub output_norm: Option<Norm>,
-}
-
-/// Norms over the width of one head.
-#[derive(Module, Debug)]
-pub struct HeadNorms {
-    /// Of queries.
-    pub q: Norm,
-    /// Of keys.
-    pub k: Norm,
-}
-
-/// What a block needs to know about the batch.
-struct Step<'a> {
-    batch: usize,
-    time: usize,
-    config: &'a ModelConfig,
-    /// The angles of rotary positions; none where positions are learned.
-    tables: Option<RopeTables>,
-    /// What blocks without and with a window may see.
-    full: AttentionSpan,
-    windowed: Option<AttentionSpan>,
-    /// What adapters drop, in training.
-    dropout: Option<Rng>,
-}
-
-impl<'a> Step<'a> {
-    fn new(model: &'a Transformer, batch: &TokenBatch, past: usize) -> Self {
-        let config = &model.config;
-        let (b, t) = (batch.batch_size(), batch.time());
-        let tables = || model.rotary.tables(batch.positions(), t, &batch.device());
-        let full = AttentionSpan {
-            first_key: batch.first_key(),
-            past,
-        };
-        // Rows no longer than the window see all there is.
-        let narrower = |&window: &usize| past + t > window;
-        let window = config.sliding_window.filter(narrower);
-        Self {
-            batch: b,
-            time: t,
-            config,
-            tables: (!config.family.learned_positions()).then(tables),
-            windowed: window.map(|window| full.within(window)),
-            full,
-            dropout: model.dropout_of(batch),
-        }
-    }
-
-    fn span(&self, layer: usize) -> &AttentionSpan {
-        let windowed = self.windowed.as_ref();
-        let windowed = windowed.filter(|_| self.config.family.windowed(layer));
-        windowed.unwrap_or(&self.full)
-    }
-
-    /// The output of one matrix of a block, whose place there is `part`.
-    fn apply(&self, linear: &Linear, x: Tensor<2>, (layer, part): (usize, usize)) -> Tensor<2> {
-        let dropout = self.dropout.as_ref().map(|rng| rng.key(layer).key(part));
-        linear.forward(x, dropout.as_ref())
-    }
-}
-
-/// The places of a block's matrices after queries, keys and values (0, 1, 2), by which their
-/// streams of dropped numbers are told apart.
-const OUTPUT: usize = 3;
-const GATE: usize = 4;
-const UP: usize = 5;
-const DOWN: usize = 6;
-
-impl Block {
-    /// `x` and the result are `[batch · time, d]`.
-    fn forward(
-        &self,
-        x: Tensor<2>,
-        step: &Step<'_>,
-        layer: usize,
-        cache: Option<&mut KvCache>,
-    ) -> Tensor<2> {
-        let y = self.input_norm.forward(x.clone(), step.config);
-        let y = self.attend(y, step, layer, cache);
-        let y = step.apply(&self.o, y, (layer, OUTPUT));
-        let x = x + after(self.attention_norm.as_ref(), y, step.config);
-        let y = self.feed_forward_norm.forward(x.clone(), step.config);
-        let y = self.feed_forward(y, step, layer);
-        x + after(self.output_norm.as_ref(), y, step.config)
-    }
-
-    fn feed_forward(&self, y: Tensor<2>, step: &Step<'_>, layer: usize) -> Tensor<2> {
-        let up = step.apply(&self.up, y.clone(), (layer, UP));
-        let gate = self.gate.as_ref();
-        let gate = gate.map(|gate| step.apply(gate, y, (layer, GATE)));
-        let inner = match gate {
-            Some(gate) if step.config.family.gelu() => gelu_tanh(gate) * up,
-            Some(gate) => swiglu(gate, up),
-            None => gelu_tanh(up),
-        };
-        step.apply(&self.down, inner, (layer, DOWN))
-    }
-
-    /// Attention before its output matrix, `[batch · time, heads · head_dim]`.
-    fn attend(
-        &self,
-        y: Tensor<2>,
-        step: &Step<'_>,
-        layer: usize,
-        cache: Option<&mut KvCache>,
-    ) -> Tensor<2> {
-        let (b, t, config) = (step.batch, step.time, step.config);
-        let heads = config.num_attention_heads;
-        let [mut q, mut k, v] = self.queries_keys_values(y, step, layer);
-        if let Some(norms) = &self.head_norms {
-            (q, k) = (norms.q.forward(q, config), norms.k.forward(k, config));
-        }
-        if let Some(tables) = &step.tables {
-            (q, k) = (rope(q, tables), rope(k, tables));
-        }
-        if let Some(scalar) = config.query_pre_attn_scalar {
-            // Attention divides by √head_dim.
-            q = q * (config.head_dim() as f64 / scalar).sqrt();
-        }
-        let (k, v) = match cache {
-            Some(cache) => cache.write(layer, k, v),
-            None => (k, v),
-        };
-        let span = step.span(layer);
-        let out = match config.attn_logit_softcapping {
-            Some(cap) => softcapped_attention(q, k, v, span, cap),
-            None => attention(q, k, v, span),
-        };
-        out.reshape([b * t, heads * config.head_dim()])
-    }
-
-    /// `[batch, time, heads, head_dim]` and twice `[batch, time, kv_heads, head_dim]`.
-    fn queries_keys_values(&self, y: Tensor<2>, step: &Step<'_>, layer: usize) -> [Tensor<4>; 3] {
-        let config = step.config;
-        let (heads, kv) = (config.num_attention_heads, config.num_key_value_heads);
-        let width = config.head_dim();
-        let by_head = |x: Tensor<2>, heads: usize| x.reshape([step.batch, step.time, heads, width]);
-        if let [q, k, v] = self.qkv.as_slice() {
-            return [(q, heads, 0), (k, kv, 1), (v, kv, 2)].map(|(matrix, heads, part)| {
-                by_head(step.apply(matrix, y.clone(), (layer, part)), heads)
-            });
-        }
-        let all = step.apply(&self.qkv[0], y, (layer, 0));
-        let part = |start: usize, heads: usize| {
-            by_head(all.clone().narrow(1, start * width, heads * width), heads)
-        };
-        [part(0, heads), part(heads, kv), part(heads + kv, kv)]
-    }
-}
-
-/// The output of a part, through its norm where it has one.
-fn after(norm: Option<&Norm>, y: Tensor<2>, config: &ModelConfig) -> Tensor<2> {
-    match norm {
-        Some(norm) => norm.forward(y, config),
-        None => y,
-    }
 }
 
 impl Transformer {
@@ -315,78 +133,6 @@ impl Transformer {
             x = x + table.val().select(0, positions);
         }
         x
-    }
-}
-
-/// Builds modules from a source of numbers.
-struct Values<'a> {
-    device: &'a Device,
-    source: &'a mut dyn ParameterSource,
-}
-
-impl Values<'_> {
-    fn parameter<const D: usize>(
-        &mut self,
-        spec: &ParameterSpec,
-    ) -> Result<Param<Tensor<D>>, ModelError> {
-        let data = TensorData::new(self.source.values(spec)?, spec.shape.clone());
-        Ok(Param::from_tensor(Tensor::from_data(data, self.device)))
-    }
-
-    fn optional<const D: usize>(
-        &mut self,
-        spec: Option<&ParameterSpec>,
-    ) -> Result<Option<Param<Tensor<D>>>, ModelError> {
-        spec.map(|spec| self.parameter(spec)).transpose()
-    }
-
-    fn linear(&mut self, spec: &LayerSpec) -> Result<Linear, ModelError> {
-        Ok(Linear {
-            weight: self.parameter(&spec.weight)?,
-            bias: self.optional(spec.bias.as_ref())?,
-            adapters: Vec::new(),
-        })
-    }
-
-    fn norm(&mut self, spec: &LayerSpec) -> Result<Norm, ModelError> {
-        Ok(Norm {
-            weight: self.parameter(&spec.weight)?,
-            bias: self.optional(spec.bias.as_ref())?,
-        })
-    }
-
-    fn norm_if(&mut self, spec: Option<&LayerSpec>) -> Result<Option<Norm>, ModelError> {
-        spec.map(|spec| self.norm(spec)).transpose()
-    }
-
-    fn head_norms(&mut self, [q, k]: &[LayerSpec; 2]) -> Result<HeadNorms, ModelError> {
-        Ok(HeadNorms {
-            q: self.norm(q)?,
-            k: self.norm(k)?,
-        })
-    }
-
-    fn block(&mut self, specs: &BlockSpecs) -> Result<Block, ModelError> {
-        let input_norm = self.norm(&specs.input_norm)?;
-        let qkv = specs.qkv.iter().map(|spec| self.linear(spec));
-        let qkv = qkv.collect::<Result<Vec<Linear>, ModelError>>()?;
-        let head_norms = specs.head_norms.as_ref();
-        Ok(Block {
-            input_norm,
-            qkv,
-            head_norms: head_norms.map(|specs| self.head_norms(specs)).transpose()?,
-            o: self.linear(&specs.o)?,
-            attention_norm: self.norm_if(specs.attention_norm.as_ref())?,
-            feed_forward_norm: self.norm(&specs.feed_forward_norm)?,
-            gate: specs
-                .gate
-                .as_ref()
-                .map(|spec| self.linear(spec))
-                .transpose()?,
-            up: self.linear(&specs.up)?,
-            down: self.linear(&specs.down)?,
-            output_norm: self.norm_if(specs.output_norm.as_ref())?,
-        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! What training will need of memory, before it starts.
 //!
 //! Counted from the shapes: weights, gradients, AdamW's moments, the best weights so far, and what a
-//! forward pass keeps for the backward pass. Peaks measured on a CPU are within a fifth of it (see
-//! `rlhf-cli/tests`).
+//! forward pass keeps for the backward pass. What fused operations keep is counted; families that run
+//! on plain ones (Gemma 2, GPT-2) keep more.
 
 use crate::TrainError;
 use rlhf_model::{LoraConfig, ModelConfig, ModelError};
