@@ -73,6 +73,8 @@ def check_reward_model(binary, folder, base, work):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     plain = AutoModelForSequenceClassification.from_pretrained(
         base, num_labels=1, dtype=torch.float32)
+    # Where padding is the end token, transformers would read the score before an answer's end.
+    plain.config.pad_token_id = None
     model = PeftModel.from_pretrained(plain, folder).eval()
     worst, rows = 0.0, rows_of(out)
     for row in rows:
