@@ -152,7 +152,7 @@ fn scripts(report: &FileReport) -> Option<String> {
         .partition(|script| script.share >= SMALLEST_SHARE);
     let named = large.iter().map(|s| (s.script.as_str(), s.share));
     let rest: f64 = small.iter().map(|s| s.share).sum();
-    let all = named.chain((rest > 0.0).then_some(("others", rest)));
+    let all = named.chain((rest >= SMALLEST_SHARE / 2.0).then_some(("others", rest)));
     let texts: Vec<String> = all
         .map(|(name, share)| format!("{name} {:.1} %", 100.0 * share))
         .collect();
