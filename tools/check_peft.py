@@ -6,7 +6,6 @@ own for the same base model, which `rlhf` reads. Every difference must be within
 """
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -14,17 +13,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-TOLERANCE = 2e-4
+from check_transformers import TOLERANCE, close, rows_of, run
+
 PROMPTS = ["What is the capital of Australia?", "Write a poem about the ocean.",
            "欢迎来到香港。", "How do I learn to cook?"]
-
-
-def run(*command):
-    subprocess.run([str(c) for c in command], check=True)
-
-
-def rows_of(path):
-    return [json.loads(line) for line in open(path, encoding="utf-8")]
 
 
 def ids_of(tokenizer, row):
@@ -40,10 +32,6 @@ def answers_of(binary, folder, work):
     run(binary, "generate", "--model", folder, "--prompts", prompts, "--greedy",
         "--max-new-tokens", 24, "--out", out, "--quiet")
     return out
-
-
-def close(ours, theirs):
-    return abs(ours - theirs) <= TOLERANCE + TOLERANCE * abs(theirs)
 
 
 def check_language_model(binary, folder, base, work):

@@ -11,6 +11,7 @@ pub(crate) use timing::memory_mib;
 
 use crate::error::CliError;
 use burn::tensor::Device;
+use rlhf_data::PackedRow;
 use rlhf_random::Rng;
 use serde::Serialize;
 use timing::Timed;
@@ -112,7 +113,27 @@ pub(crate) fn measure(
 }
 
 /// Rows of random ids.
-fn random_rows(rng: &mut Rng, rows: usize, tokens: usize, vocabulary: usize) -> Vec<Vec<u32>> {
+pub(crate) fn random_rows(
+    rng: &mut Rng,
+    rows: usize,
+    tokens: usize,
+    vocabulary: usize,
+) -> Vec<Vec<u32>> {
     let mut row = || (0..tokens).map(|_| rng.below(vocabulary) as u32).collect();
     (0..rows).map(|_| row()).collect()
+}
+
+/// Rows of random ids, whose tokens from `first` on carry loss.
+pub(crate) fn random_packed_rows(
+    rows: usize,
+    (tokens, first): (usize, usize),
+    vocabulary: usize,
+) -> Vec<PackedRow> {
+    let row = |ids: Vec<u32>| PackedRow {
+        loss_mask: (0..tokens).map(|t| t >= first).collect(),
+        ids,
+        segment_starts: vec![0],
+    };
+    let ids = random_rows(&mut Rng::new(1), rows, tokens, vocabulary);
+    ids.into_iter().map(row).collect()
 }

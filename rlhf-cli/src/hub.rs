@@ -16,8 +16,9 @@ use crate::error::CliError;
 use cache::snapshot_of;
 use places::Places;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-pub(crate) use cache::shown;
+pub(crate) use cache::{name_of_snapshot, shown};
 
 /// What is wanted of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,30 +80,40 @@ pub(crate) fn resolve(cli: &mut Cli) -> Result<(), CliError> {
         return Ok(());
     };
     let (named, common) = named_models(command);
+    let typed = Typed {
+        offline: common.is_some_and(|c| c.offline),
+        quiet: common.is_some_and(|c| c.quiet),
+    };
+    TYPED.set(typed).ok();
     for (option, path, need) in named {
-        *path = locate(option, path, need, common)?;
+        *path = locate(option, path, need)?;
     }
     Ok(())
 }
+
+/// What was typed that holds for every look at the hub, also for those of models that a file names.
+#[derive(Clone, Copy, Debug, Default)]
+struct Typed {
+    offline: bool,
+    quiet: bool,
+}
+
+static TYPED: OnceLock<Typed> = OnceLock::new();
 
 /// The folder of what was given: itself where there is one, else the cache's for a name on the hub.
 /// What is neither is given back as it is, for the reader of folders to refuse.
 ///
 /// # Errors
 /// As [`resolve`].
-pub(crate) fn locate(
-    option: &str,
-    given: &Path,
-    need: Need,
-    common: Option<&CommonArgs>,
-) -> Result<PathBuf, CliError> {
+pub(crate) fn locate(option: &str, given: &Path, need: Need) -> Result<PathBuf, CliError> {
     if given.exists() {
         return Ok(given.to_owned());
     }
     let Some(name) = given.to_str().and_then(HubName::parse) else {
         return Ok(given.to_owned());
     };
-    let places = Places::from_environment(common.is_some_and(|c| c.offline))?;
+    let typed = TYPED.get().copied().unwrap_or_default();
+    let places = Places::from_environment(typed.offline)?;
     let cached = snapshot_of(&places.cache, &name, need);
     if let Some(dir) = cached
         .as_ref()
@@ -110,11 +121,11 @@ pub(crate) fn locate(
     {
         return Ok(dir.clone());
     }
-    let fetched = fetch(&places, &name, need, common);
+    let fetched = fetch(&places, &name, need, typed.quiet);
     match (fetched, cached) {
         (Ok(dir), _) => Ok(dir),
         (Err(error), Some(dir)) => {
-            if !common.is_some_and(|c| c.quiet) {
+            if !typed.quiet {
                 let message = error.message;
                 console::say(&format!(
                     "{name}: {message}; the files in the cache are used"
@@ -136,26 +147,15 @@ pub(crate) fn locate(
 }
 
 #[cfg(feature = "hub")]
-fn fetch(
-    places: &Places,
-    name: &HubName,
-    need: Need,
-    common: Option<&CommonArgs>,
-) -> Result<PathBuf, CliError> {
+fn fetch(places: &Places, name: &HubName, need: Need, quiet: bool) -> Result<PathBuf, CliError> {
     if places.offline {
         return Err(offline(places));
     }
-    let quiet = common.is_some_and(|c| c.quiet);
     fetch::fetch(places, name, need, !quiet)
 }
 
 #[cfg(not(feature = "hub"))]
-fn fetch(
-    places: &Places,
-    _: &HubName,
-    _: Need,
-    _: Option<&CommonArgs>,
-) -> Result<PathBuf, CliError> {
+fn fetch(places: &Places, _: &HubName, _: Need, _: bool) -> Result<PathBuf, CliError> {
     if places.offline {
         return Err(offline(places));
     }

@@ -11,6 +11,8 @@ pub(crate) use save::{
 
 use crate::config::Config;
 use crate::error::CliError;
+use crate::session::Session;
+use crate::workload::refuse_too_large;
 use base::{Adapted, base_folder, tokenizer_folder};
 use burn::tensor::Device;
 use rlhf_data::ChatTokenizer;
@@ -58,6 +60,29 @@ pub(crate) struct Beside {
 }
 
 impl Policy {
+    /// Reads the model that a stage trains, once it is known that training fits into memory; ready
+    /// for it, with fresh adapters where the settings want them and as whole weights otherwise. Also
+    /// what its folder holds beside the weights.
+    ///
+    /// # Errors
+    /// As [`load_policy`]; if training would not fit, or the settings can't be used with this model.
+    pub(crate) fn for_training(
+        session: &Session,
+        stage: &str,
+        dir: &Path,
+    ) -> Result<(Transformer, Beside), CliError> {
+        let config = &session.config;
+        refuse_too_large(config, stage, &read_shape(dir)?)?;
+        let (model, beside) = load_policy(dir, &session.device)?.split();
+        let model = if config.lora.is_on() {
+            model.with_lora(&config.lora, config.seed)?
+        } else {
+            model.merged()
+        };
+        let on = config.memory.gradient_checkpointing;
+        Ok((model.with_gradient_checkpointing(on), beside))
+    }
+
     /// The model, for a recipe that takes it, and what its folder holds beside it.
     pub(crate) fn split(self) -> (Transformer, Beside) {
         let beside = Beside {
@@ -66,22 +91,6 @@ impl Policy {
             base: self.base,
         };
         (self.model, beside)
-    }
-
-    /// The model ready for training, with fresh adapters where the settings want them and as whole
-    /// weights otherwise, and what its folder holds beside it.
-    ///
-    /// # Errors
-    /// If the settings can't be used with this model.
-    pub(crate) fn for_training(self, config: &Config) -> Result<(Transformer, Beside), CliError> {
-        let (model, beside) = self.split();
-        let model = if config.lora.is_on() {
-            model.with_lora(&config.lora, config.seed)?
-        } else {
-            model.merged()
-        };
-        let on = config.memory.gradient_checkpointing;
-        Ok((model.with_gradient_checkpointing(on), beside))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::error::CliError;
-use rlhf_model::ModelConfig;
+use rlhf_model::{LoraConfig, ModelConfig};
 use rlhf_train::memory::{TrainingMemory, TrainingShape, training_memory, unless_too_large};
 
 /// One update of a stage at full lengths.
@@ -24,6 +24,8 @@ pub(crate) struct Workload {
     pub(crate) answers: Option<(usize, usize)>,
     /// Networks that are trained side by side.
     pub(crate) networks: usize,
+    /// Whether it trains adapters where the settings want them; pre-training never does.
+    pub(crate) adapts: bool,
     /// Whole models beside them that are not trained.
     frozen: u64,
     /// Whether the best weights so far are kept.
@@ -43,6 +45,7 @@ impl Workload {
             targets: 0,
             answers: None,
             networks: 1,
+            adapts: true,
             frozen: 0,
             keeps_best: true,
         };
@@ -53,6 +56,7 @@ impl Workload {
                 micro_rows: config.pretrain.micro_batch_size,
                 length: config.pretrain.sequence_length,
                 targets: config.pretrain.sequence_length,
+                adapts: false,
                 keeps_best: false,
                 ..plain
             },
@@ -96,6 +100,7 @@ impl Workload {
                     targets: new,
                     answers: Some((ppo.rollouts, new)),
                     networks: 2,
+                    adapts: true,
                     // With adapters, the value model shares the reward model's weights.
                     frozen: if whole { 2 } else { 0 },
                     keeps_best: false,
@@ -114,11 +119,12 @@ impl Workload {
         config: &Config,
         model: &ModelConfig,
     ) -> Result<TrainingMemory, CliError> {
+        let whole = LoraConfig::default();
         let rows = self.micro_rows.min(self.rows);
         let length = self.length.min(model.max_position_embeddings);
         Ok(training_memory(&TrainingShape {
             model,
-            lora: &config.lora,
+            lora: if self.adapts { &config.lora } else { &whole },
             gradient_checkpointing: config.memory.gradient_checkpointing,
             trained: self.networks as u64,
             frozen: self.frozen,

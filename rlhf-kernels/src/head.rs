@@ -6,6 +6,10 @@ use burn::tensor::{Int, Tensor};
 use crate::fast;
 use crate::plain;
 
+/// Numbers of logits that are kept from forward to backward (256 MiB); more are computed again, a
+/// chunk of rows at a time.
+pub const KEPT_LOGITS: usize = 1 << 26;
+
 /// `log softmax(hidden · weight / temperature)[target]` of each row.
 ///
 /// `hidden` `[n, d]`, `weight` `[d, v]` (a transposed view of tied embeddings is read in place),

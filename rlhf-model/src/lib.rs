@@ -33,6 +33,8 @@ mod lora;
 mod parameters;
 mod rotary;
 pub mod sample;
+#[cfg(test)]
+mod tiny;
 mod transformer;
 mod weights;
 
@@ -50,7 +52,7 @@ pub use lora::{LoraAdapter, LoraConfig, LoraScaling};
 pub use sample::SamplingConfig;
 pub use transformer::{Block, HeadNorms, Recompute, Transformer, with_own_leaves};
 pub use weights::{
-    AdapterInfo, NamedParameters, NamedTensor, NamedVisitor, WeightType, is_adapter,
+    AdapterBase, AdapterInfo, NamedParameters, NamedTensor, NamedVisitor, WeightType, is_adapter,
     is_score_model, load_adapter, load_model, load_score_adapter, load_score_model,
     named_gradients, named_parameters, parameter_ids, read_adapter_info, read_model_config,
     save_adapter, save_model, save_model_as, save_score_adapter, save_score_model,

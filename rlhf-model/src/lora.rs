@@ -87,10 +87,15 @@ impl LoraAdapter {
         self.trained
     }
 
+    /// Whether training passes drop some of its input.
+    fn drops(&self) -> bool {
+        self.trained && self.dropout > 0.0
+    }
+
     /// `(x·A)·B·s` of `[n, in]`: `[n, out]`. With a stream, some of the input is dropped.
     pub(crate) fn forward(&self, x: Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
         let x = match dropout {
-            Some(rng) if self.dropout > 0.0 => dropped(x, self.dropout, rng.clone()),
+            Some(rng) if self.drops() => dropped(x, self.dropout, rng.clone()),
             _ => x,
         };
         // The factor goes where the numbers are few.

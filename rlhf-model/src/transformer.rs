@@ -91,7 +91,7 @@ impl Transformer {
     /// The model for the training passes of one update: trained adapters drop what this stream
     /// says, in passes that gradients are wanted of and nowhere else.
     pub fn dropping(mut self, rng: Rng) -> Self {
-        self.dropout = Some(rng);
+        self.dropout = self.has_dropout().then_some(rng);
         self
     }
 

@@ -9,8 +9,8 @@ mod read;
 mod write;
 
 pub use adapter::{
-    AdapterInfo, is_adapter, load_adapter, load_score_adapter, read_adapter_info, save_adapter,
-    save_score_adapter,
+    AdapterBase, AdapterInfo, is_adapter, load_adapter, load_score_adapter, read_adapter_info,
+    save_adapter, save_score_adapter,
 };
 pub use folder::{
     is_score_model, load_model, load_score_model, read_model_config, save_model, save_model_as,

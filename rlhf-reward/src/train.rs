@@ -97,14 +97,8 @@ pub fn train_reward(
             steps,
             checkpoint_every: config.checkpoint_every,
         };
-        let interrupted = ctx.checkpoint(at, &run.state, || {
-            vec![
-                ("model", trained_parameters(&model)),
-                ("best", run.best.clone()),
-                ("adamw", run.optimiser.state(&model)),
-            ]
-        })?;
-        if interrupted {
+        let groups = || checkpoint::of_run(&model, &run.best, &run.optimiser);
+        if ctx.checkpoint(at, &run.state, groups)? {
             return Ok(Outcome::Interrupted { step });
         }
     }
@@ -122,39 +116,25 @@ impl<'a> RewardRun<'a> {
     ) -> Result<(Self, ScoreModel), RewardError> {
         let mut model = ScoreModel::from_backbone(backbone, ctx.seed).train();
         let mut best = trained_parameters(&model);
-        let optimiser = AdamW::new(config.optimiser());
-        let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? else {
-            let sampler = Sampler::new(ctx.seed, rows.trained.len());
-            let state = RewardState {
-                sampler,
+        let mut optimiser = AdamW::new(config.optimiser());
+        let state = match checkpoint::latest(&ctx.dir, &ctx.fingerprint)? {
+            None => RewardState {
+                sampler: Sampler::new(ctx.seed, rows.trained.len()),
                 best: measure(config, rows, &model.valid(), ctx)?,
-            };
-            return Ok((
-                Self {
-                    config,
-                    rows,
-                    state,
-                    best,
-                    optimiser,
-                },
-                model,
-            ));
-        };
-        let state = saved.state()?;
-        model = saved.load("model", model)?;
-        best = saved.trained("best", &model)?;
-        let settings = (config.optimiser(), saved.step);
-        let optimiser = saved.load_adamw("adamw", settings, &model)?;
-        Ok((
-            Self {
-                config,
-                rows,
-                state,
-                best,
-                optimiser,
             },
-            model,
-        ))
+            Some(mut saved) => {
+                (model, best, optimiser) = saved.load_run(config.optimiser(), model)?;
+                saved.state()?
+            }
+        };
+        let run = Self {
+            config,
+            rows,
+            state,
+            best,
+            optimiser,
+        };
+        Ok((run, model))
     }
 
     fn update(

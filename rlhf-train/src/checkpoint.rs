@@ -55,16 +55,19 @@ impl Checkpoint {
         with_parameters(module, tensors).map_err(|reason| misfit(&self.path, group, reason))
     }
 
-    /// The trained parameters of a module in a group, once it is known that they fit.
+    /// What [`of_run`] saved: the model, the best weights so far and the optimiser.
     ///
     /// # Errors
-    /// If there is no such group or it doesn't fit.
-    pub fn trained<M: Module>(
+    /// If something is missing or doesn't fit.
+    pub fn load_run<M: Module>(
         &mut self,
-        group: &str,
-        module: &M,
-    ) -> Result<Vec<NamedTensor>, TrainError> {
-        Ok(trained_parameters(&self.load(group, module.clone())?))
+        config: AdamWConfig,
+        model: M,
+    ) -> Result<(M, Vec<NamedTensor>, AdamW), TrainError> {
+        let model = self.load("model", model)?;
+        let best = trained_parameters(&self.load("best", model.clone())?);
+        let optimiser = self.load_adamw("adamw", (config, self.step), &model)?;
+        Ok((model, best, optimiser))
     }
 
     /// The optimiser of a module after `updates` updates, with the moments of a group.
@@ -99,6 +102,19 @@ fn bad(path: &Path, reason: impl Into<String>) -> TrainError {
         path: path.to_owned(),
         reason,
     }
+}
+
+/// What a stage saves that trains one model and keeps its best weights so far.
+pub fn of_run<M: Module>(
+    model: &M,
+    best: &[NamedTensor],
+    optimiser: &AdamW,
+) -> Vec<(&'static str, Vec<NamedTensor>)> {
+    vec![
+        ("model", trained_parameters(model)),
+        ("best", best.to_vec()),
+        ("adamw", optimiser.state(model)),
+    ]
 }
 
 /// Writes a checkpoint under `dir/checkpoints` and removes all but the last two.

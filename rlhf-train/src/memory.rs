@@ -5,13 +5,11 @@
 //! on plain ones (Gemma 2, GPT-2) keep more.
 
 use crate::TrainError;
+use rlhf_kernels::KEPT_LOGITS;
 use rlhf_model::{LoraConfig, ModelConfig, ModelError};
 
 /// Bytes of a number.
 const F32: u64 = 4;
-/// Numbers of logits that are kept for the backward pass at most; `rlhf-kernels` computes them
-/// again beyond that.
-const KEPT_LOGITS: u64 = 1 << 26;
 
 /// What a stage of training holds at once.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +85,7 @@ pub fn training_memory(shape: &TrainingShape<'_>) -> Result<TrainingMemory, Mode
     };
     // The backward pass of a block holds about as much again for a moment.
     let activations = times(shape.tokens, per_token + per_block);
-    let logits = times(shape.targets, config.vocab_size as u64).min(KEPT_LOGITS);
+    let logits = times(shape.targets, config.vocab_size as u64).min(KEPT_LOGITS as u64);
     Ok(TrainingMemory {
         weights: times(F32, times(weights, shape.trained + shape.frozen) + adapters),
         gradients: times(F32, times(trained, shape.trained)),

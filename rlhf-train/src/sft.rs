@@ -242,14 +242,8 @@ pub fn sft(
             steps,
             checkpoint_every: config.checkpoint_every,
         };
-        let interrupted = ctx.checkpoint(at, &run.state, || {
-            vec![
-                ("model", trained_parameters(&model)),
-                ("best", run.best.clone()),
-                ("adamw", run.optimiser.state(&model)),
-            ]
-        })?;
-        if interrupted {
+        let groups = || checkpoint::of_run(&model, &run.best, &run.optimiser);
+        if ctx.checkpoint(at, &run.state, groups)? {
             return Ok(Outcome::Interrupted { step });
         }
     }
@@ -282,10 +276,7 @@ impl<'a> Sft<'a> {
             return Ok((run, model));
         };
         run.state = saved.state()?;
-        model = saved.load("model", model)?;
-        run.best = saved.trained("best", &model)?;
-        let settings = (config.optimiser(), saved.step);
-        run.optimiser = saved.load_adamw("adamw", settings, &model)?;
+        (model, run.best, run.optimiser) = saved.load_run(config.optimiser(), model)?;
         Ok((run, model))
     }
 

@@ -1,7 +1,7 @@
 //! Training steps: forward, backward, one clip, AdamW.
 
 use super::timing::repeat;
-use super::{Measured, Size, Subject, random_rows};
+use super::{Measured, Size, Subject, random_packed_rows, random_rows};
 use crate::error::CliError;
 use burn::module::Module;
 use burn::tensor::Device;
@@ -30,20 +30,8 @@ pub(super) fn supervised(
     device: &Device,
 ) -> Result<Measured, CliError> {
     let width = size.prompt + size.response;
-    let ids = random_rows(
-        &mut Rng::new(1),
-        size.batch,
-        width,
-        subject.config.vocab_size,
-    );
-    let rows: Vec<PackedRow> = ids
-        .into_iter()
-        .map(|ids| PackedRow {
-            loss_mask: (0..width).map(|t| t >= first).collect(),
-            ids,
-            segment_starts: vec![0],
-        })
-        .collect();
+    let vocabulary = subject.config.vocab_size;
+    let rows = random_packed_rows(size.batch, (width, first), vocabulary);
     let rows: Vec<&PackedRow> = rows.iter().collect();
     let mut optimiser = optimiser(size);
     let mut model: Option<Transformer> = Some(subject.model.clone().train());

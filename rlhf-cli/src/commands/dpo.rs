@@ -5,9 +5,8 @@ use crate::commands::comparisons::load_encoded;
 use crate::commands::stage::{Stage, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, read_shape, save_policy};
+use crate::model_folder::{Policy, save_policy};
 use crate::session::Session;
-use crate::workload::refuse_too_large;
 use rlhf_data::{DataSet, OnBadRow};
 use rlhf_train::Outcome;
 use rlhf_train::dpo::encode_pairs;
@@ -49,9 +48,7 @@ fn stage(
     };
     run_stage(session, folder, &stage, |context, card| {
         let settings = &session.config.dpo;
-        refuse_too_large(&session.config, "dpo", &read_shape(base)?)?;
-        let policy = load_policy(base, &session.device)?;
-        let (model, beside) = policy.for_training(&session.config)?;
+        let (model, beside) = Policy::for_training(session, "dpo", base)?;
         let pairs = load_encoded((session, "dpo"), data, on_bad_row, |comparisons| {
             encode_pairs(&beside.tokenizer, comparisons, settings.max_length)
         })?;

@@ -1,6 +1,7 @@
 //! `rlhf estimate`: what a stage will take of memory and time, before it starts.
 
 use crate::args::{CommonArgs, LoraArgs};
+use crate::bench::random_packed_rows;
 use crate::config::Config;
 use crate::console;
 use crate::error::CliError;
@@ -16,7 +17,6 @@ use rlhf_model::{
     Generator, LocalGenerator, ModelConfig, Request, SamplingConfig, TokenBatch, Transformer,
     token_logprobs,
 };
-use rlhf_random::Rng;
 use rlhf_train::memory::{TrainingMemory, shown_bytes};
 use rlhf_train::supervised::supervised_gradients;
 use rlhf_train::{AdamW, AdamWConfig};
@@ -71,7 +71,10 @@ pub(crate) fn estimate(args: &EstimateArgs) -> Result<(), CliError> {
     };
     let memory = work.memory(config, &model)?;
     let update = seconds_of_update(&work, config, &model, &session.device)?;
-    let trained = config.lora.num_trained(&model)?;
+    let trained = match work.adapts {
+        true => config.lora.num_trained(&model)?,
+        false => model.num_parameters(),
+    };
     let (free, seconds) = (free_memory(), update * work.steps as f64);
     if session.json {
         let result = json!({
@@ -191,7 +194,7 @@ impl Parts {
             ..shape.clone()
         };
         let plain = Transformer::init(&shape, config.seed, device)?;
-        let plain = if config.lora.is_on() {
+        let plain = if work.adapts && config.lora.is_on() {
             plain.with_lora(&config.lora, config.seed)?
         } else {
             plain
@@ -200,7 +203,9 @@ impl Parts {
         let plain = plain.with_gradient_checkpointing(on);
         let length = work.length.min(shape.max_position_embeddings).max(2);
         let count = work.micro_rows.min(work.rows).max(1);
-        let rows = random_rows(count, (length, work.targets), shape.vocab_size);
+        // At least one token, the last one, carries loss.
+        let first = length - work.targets.clamp(1, length - 1);
+        let rows = random_packed_rows(count, (length, first), shape.vocab_size);
         let rows: Vec<&PackedRow> = rows.iter().collect();
         let mut model = plain.clone().train();
         let mut optimiser = AdamW::new(AdamWConfig::default());
@@ -259,16 +264,4 @@ impl Parts {
         }
         Ok(found)
     }
-}
-
-/// Rows of random tokens; at least one, the last ones, carries loss.
-fn random_rows(rows: usize, (length, targets): (usize, usize), vocab: usize) -> Vec<PackedRow> {
-    let mut rng = Rng::new(1).key("estimate");
-    let first = length - targets.clamp(1, length - 1);
-    let mut row = || PackedRow {
-        ids: (0..length).map(|_| rng.below(vocab) as u32).collect(),
-        loss_mask: (0..length).map(|t| t >= first).collect(),
-        segment_starts: vec![0],
-    };
-    (0..rows).map(|_| row()).collect()
 }

@@ -5,9 +5,8 @@ use crate::commands::pretrain::{encode_enough, optional_texts};
 use crate::commands::stage::{Stage, note_skipped, note_truncated, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, load_reward, read_shape, save_policy};
+use crate::model_folder::{Policy, load_reward, save_policy};
 use crate::session::Session;
-use crate::workload::refuse_too_large;
 use rlhf_data::{DataSet, OnBadRow, load_prompts, pack};
 use rlhf_ppo::PpoModels;
 use rlhf_ppo::rollout::encode_prompts;
@@ -76,9 +75,7 @@ pub(crate) fn stage(
                         is dropped would differ";
             return Err(CliError::usage(text).hint("set lora.dropout=0"));
         }
-        refuse_too_large(&session.config, "ppo", &read_shape(inputs.model)?)?;
-        let policy = load_policy(inputs.model, &session.device)?;
-        let (model, beside) = policy.for_training(&session.config)?;
+        let (model, beside) = Policy::for_training(session, "ppo", inputs.model)?;
         let reward = load_reward(inputs.reward, &session.device)?;
         let context_length = beside.config.max_position_embeddings;
         let room = context_length.saturating_sub(settings.loss.max_new_tokens);

@@ -7,6 +7,7 @@ use crate::folder::RunFolder;
 use crate::fresh_model::{fresh_config, train_tokenizer};
 use crate::model_folder::{Policy, load_policy, save_policy};
 use crate::session::Session;
+use crate::workload::refuse_too_large;
 use rlhf_data::{ChatTokenizer, DataSet, OnBadRow, TextRow, TokenSequence, load_texts};
 use rlhf_model::Transformer;
 use rlhf_train::Outcome;
@@ -51,6 +52,7 @@ pub(crate) fn stage(
             None => fresh(session, &texts)?,
         };
         let (model, beside) = policy.split();
+        refuse_too_large(&session.config, "pretrain", &beside.config)?;
         let on = session.config.memory.gradient_checkpointing;
         let model = model.merged().with_gradient_checkpointing(on);
         let documents = encode_texts(&beside.tokenizer, &texts)?;

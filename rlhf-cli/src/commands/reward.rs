@@ -5,9 +5,8 @@ use crate::commands::comparisons::load_encoded;
 use crate::commands::stage::{Stage, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, read_shape, save_reward};
+use crate::model_folder::{Policy, save_reward};
 use crate::session::Session;
-use crate::workload::refuse_too_large;
 use rlhf_data::{DataSet, OnBadRow};
 use rlhf_eval::{Card, Figure};
 use rlhf_reward::{RewardSummary, encode_comparisons, train_reward};
@@ -50,9 +49,7 @@ pub(crate) fn stage(
     };
     run_stage(session, folder, &stage, |context, card| {
         let settings = &session.config.reward;
-        refuse_too_large(&session.config, "reward", &read_shape(base)?)?;
-        let policy = load_policy(base, &session.device)?;
-        let (model, beside) = policy.for_training(&session.config)?;
+        let (model, beside) = Policy::for_training(session, "reward", base)?;
         let encoded = load_encoded((session, "reward"), data, on_bad_row, |comparisons| {
             encode_comparisons(&beside.tokenizer, comparisons, settings.max_length)
         })?;

@@ -5,9 +5,8 @@ use crate::commands::pretrain::{encode_enough, optional_texts};
 use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{load_policy, read_shape, save_policy};
+use crate::model_folder::{Policy, save_policy};
 use crate::session::Session;
-use crate::workload::refuse_too_large;
 use rlhf_data::{DataSet, OnBadRow, load_conversations};
 use rlhf_train::{Outcome, SftData};
 use std::path::Path;
@@ -51,9 +50,7 @@ pub(crate) fn stage(
     };
     run_stage(session, folder, &stage, |context, card| {
         let settings = &session.config.sft;
-        refuse_too_large(&session.config, "sft", &read_shape(base)?)?;
-        let policy = load_policy(base, &session.device)?;
-        let (model, beside) = policy.for_training(&session.config)?;
+        let (model, beside) = Policy::for_training(session, "sft", base)?;
         let loaded = load_conversations(data, on_bad_row)?;
         let rows = loaded.rows;
         let encoded = rows.iter().enumerate().map(|(i, row)| {

@@ -54,16 +54,21 @@ pub(super) fn shards_of(index: &Path) -> Option<BTreeSet<String>> {
     (!names.is_empty() && names.iter().all(plain)).then_some(names)
 }
 
+/// The name and the commit of the model whose folder this is in the hub's cache.
+pub(crate) fn name_of_snapshot(dir: &Path) -> Option<(String, String)> {
+    let part = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let (commit, snapshots) = (part(dir)?, dir.parent()?);
+    let repo = part(snapshots.parent()?).filter(|_| snapshots.ends_with("snapshots"))?;
+    let repo = repo.strip_prefix("models--")?.replacen("--", "/", 1);
+    Some((repo, commit))
+}
+
 /// A folder as people call it: `org/name@COMMIT` in the hub's cache, its path elsewhere.
 pub(crate) fn shown(dir: &Path) -> String {
-    let named = || {
-        let part = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
-        let (commit, snapshots) = (part(dir)?, dir.parent()?);
-        let repo = part(snapshots.parent()?).filter(|_| snapshots.ends_with("snapshots"))?;
-        let repo = repo.strip_prefix("models--")?.replacen("--", "/", 1);
-        Some(format!("{repo}@{commit}"))
-    };
-    named().unwrap_or_else(|| dir.display().to_string())
+    match name_of_snapshot(dir) {
+        Some((repo, commit)) => format!("{repo}@{commit}"),
+        None => dir.display().to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::in_folder;
 use crate::error::CliError;
 use crate::hub;
-use rlhf_model::{is_adapter, read_adapter_info};
+use rlhf_model::{AdapterBase, is_adapter, read_adapter_info};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,20 +38,22 @@ pub(super) fn base_folder(dir: &Path, wanted: Adapted) -> Result<PathBuf, CliErr
         _ => {}
     }
     // As it stands, from the adapters' folder on, or by its name on the hub.
-    let beside = dir.join(&info.base);
-    let named = PathBuf::from(&info.base);
+    let name = match &info.base.revision {
+        Some(revision) => format!("{}@{revision}", info.base.name),
+        None => info.base.name,
+    };
+    let beside = dir.join(&name);
+    let named = PathBuf::from(&name);
     let found = if beside.join("config.json").is_file() {
         beside
     } else {
-        hub::locate("the adapters' model", &named, hub::Need::Model, None)?
+        hub::locate("the adapters' model", &named, hub::Need::Model)?
     };
     if found.join("config.json").is_file() {
         return Ok(found);
     }
-    let text = format!(
-        "{shown}: its adapters belong to the model `{}`, and there is no such folder",
-        info.base
-    );
+    let text =
+        format!("{shown}: its adapters belong to the model `{name}`, and there is no such folder");
     Err(CliError::usage(text).hint("mend base_model_name_or_path in its adapter_config.json"))
 }
 
@@ -64,13 +66,13 @@ pub(super) fn tokenizer_folder<'a>(dir: &'a Path, base: &'a Path) -> &'a Path {
     }
 }
 
-/// How adapters name their model: by its name on the hub, or by a path that leads there from
-/// anywhere.
-pub(super) fn name_of_base(base: &Path) -> String {
-    let shown = hub::shown(base);
-    if shown != base.display().to_string() {
-        return shown;
+/// How adapters name their model: by its name and commit on the hub, or by a path that leads there
+/// from anywhere.
+pub(super) fn name_of_base(base: &Path) -> AdapterBase {
+    if let Some((name, commit)) = hub::name_of_snapshot(base) {
+        let revision = Some(commit);
+        return AdapterBase { name, revision };
     }
     let absolute = fs::canonicalize(base).unwrap_or_else(|_| base.to_owned());
-    absolute.display().to_string()
+    AdapterBase::from(absolute.display().to_string().as_str())
 }

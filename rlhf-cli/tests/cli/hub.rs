@@ -127,6 +127,55 @@ fn what_is_needed_is_fetched_once_and_used_without_the_network() {
 }
 
 #[test]
+fn adapters_name_their_model_on_the_hub_and_find_it_in_the_cache() {
+    let user = User::new();
+    let hub = Hub::serve(&language_model(user.dir.path()), &[], None);
+    let at = [("HF_ENDPOINT", hub.endpoint.as_str())];
+    user.generate("org/tiny", &[], &at).succeeded();
+    let row = "{\"instruction\": \"the cat\", \"output\": \"sat\"}\n";
+    fs::write(user.path("rows.jsonl"), row.repeat(4)).unwrap();
+    let args = [
+        "sft",
+        "--model",
+        "org/tiny",
+        "--data",
+        "rows.jsonl",
+        "--out",
+        "sft",
+        "--lora",
+        "2",
+    ];
+    let short = [
+        "--set",
+        "sft.steps=1",
+        "--set",
+        "sft.max_length=40",
+        "--offline",
+    ];
+    user.run(&[&args[..], &short].concat(), &[]).succeeded();
+    let written = fs::read_to_string(user.path("sft/model/adapter_config.json")).unwrap();
+    // As PEFT names a commit, which never changes: it is taken from the cache.
+    for said in [
+        "\"base_model_name_or_path\": \"org/tiny\"",
+        &format!("\"revision\": \"{COMMIT}\""),
+    ] {
+        assert!(written.contains(said), "{written}");
+    }
+    let found = user.generate("sft/model", &[], &[]).succeeded();
+    assert!(!found.stderr.contains("http"), "{}", found.stderr);
+    let branch = written.replace(COMMIT, "main");
+    fs::write(user.path("sft/model/adapter_config.json"), branch).unwrap();
+    let found = user.generate("sft/model", &["--offline"], &[]).succeeded();
+    assert!(!found.stderr.contains("http"), "{}", found.stderr);
+    let found = user.generate("sft/model", &[], &[]).succeeded();
+    assert!(
+        found.stderr.contains("can't be reached"),
+        "{}",
+        found.stderr
+    );
+}
+
+#[test]
 fn what_cannot_be_had_is_said_in_one_line() {
     let user = User::new();
     let found = user.generate("org/tiny", &[], &[]);

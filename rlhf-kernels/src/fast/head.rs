@@ -4,16 +4,13 @@ use super::buffer::{Unwritten, written};
 use super::jobs::run;
 use super::product::{Matrix, Target, Threads};
 use super::simd::{exp, max, simd};
+use crate::KEPT_LOGITS;
 
 /// Rows a task takes once the logits exist.
 const ROWS: usize = 16;
 
 /// Numbers of logits that a forward without gradient holds at a time.
 const CHUNK_NUMBERS: usize = 1 << 22;
-
-/// Numbers of logits that are kept from forward to backward (256 MiB); more are computed again, a
-/// chunk of rows at a time.
-const KEPT_NUMBERS: usize = 1 << 26;
 
 /// What forward and backward read. `hidden` is `[n, d]`, `weight` `[d, v]` in any layout.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +112,7 @@ impl<'a> Inputs<'a> {
 
     /// Whether the logits of all rows are few enough to be kept for the backward pass.
     pub(crate) fn are_kept(&self) -> bool {
-        self.len() * self.vocab <= KEPT_NUMBERS
+        self.len() * self.vocab <= KEPT_LOGITS
     }
 
     /// All rows, with the logits for a chunk of rows at a time.

@@ -53,13 +53,17 @@ impl Transformer {
 
     /// Whether some matrix has an adapter.
     pub fn has_adapters(&self) -> bool {
-        let mut blocks = self.layers.iter();
-        blocks.any(|block| {
-            block
-                .linears()
-                .iter()
-                .any(|linear| !linear.adapters.is_empty())
-        })
+        self.adapters().next().is_some()
+    }
+
+    /// Whether training passes drop anything.
+    pub(crate) fn has_dropout(&self) -> bool {
+        self.adapters().any(LoraAdapter::drops)
+    }
+
+    fn adapters(&self) -> impl Iterator<Item = &LoraAdapter> {
+        let linears = self.layers.iter().flat_map(Block::linears);
+        linears.flat_map(|linear| &linear.adapters)
     }
 
     /// Names, as in Hugging Face's modules, and matrices, in one order.

@@ -1,28 +1,8 @@
 use super::*;
+use crate::tiny::{config, lora};
 use crate::{CausalLm, Family, ModelConfig, ScoreModel, TokenBatch, Transformer};
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-
-fn config() -> ModelConfig {
-    ModelConfig {
-        vocab_size: 40,
-        hidden_size: 16,
-        intermediate_size: 24,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        max_position_embeddings: 32,
-        ..ModelConfig::default()
-    }
-}
-
-fn lora(rank: usize, targets: &[&str]) -> LoraConfig {
-    LoraConfig {
-        rank,
-        target_modules: targets.iter().map(|&t| t.to_owned()).collect(),
-        ..LoraConfig::default()
-    }
-}
 
 fn batch(device: &Device) -> TokenBatch {
     TokenBatch::right_padded(&[vec![3u32, 5, 7, 9], vec![4, 6]], device)

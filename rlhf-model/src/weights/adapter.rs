@@ -19,11 +19,29 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 const HEAD: &str = "score.weight";
 
+/// The model that adapters belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterBase {
+    /// A folder, or a name on the hub.
+    pub name: String,
+    /// Which commit, branch or tag of a model on the hub.
+    pub revision: Option<String>,
+}
+
+impl From<&str> for AdapterBase {
+    fn from(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            revision: None,
+        }
+    }
+}
+
 /// What an adapter's folder says of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdapterInfo {
-    /// The model that it belongs to, as the file spells it: a folder or a name on the hub.
-    pub base: String,
+    /// The model that it belongs to.
+    pub base: AdapterBase,
     /// Whether it makes a reward model.
     pub is_classifier: bool,
     scaling: LoraScaling,
@@ -35,6 +53,7 @@ struct AdapterJson {
     peft_type: Option<String>,
     task_type: Option<String>,
     base_model_name_or_path: Option<String>,
+    revision: Option<String>,
     #[serde(default = "peft_alpha")]
     lora_alpha: f64,
     #[serde(default)]
@@ -104,13 +123,14 @@ pub fn read_adapter_info(dir: &Path) -> Result<AdapterInfo, ModelError> {
     if !(json.lora_alpha.is_finite() && json.lora_alpha != 0.0) {
         return Err(bad(format!("lora_alpha is {}", json.lora_alpha)));
     }
-    let Some(base) = json.base_model_name_or_path.filter(|base| !base.is_empty()) else {
+    let Some(name) = json.base_model_name_or_path.filter(|name| !name.is_empty()) else {
         return Err(bad(
             "base_model_name_or_path is absent: whose adapter is it?".into(),
         ));
     };
+    let revision = json.revision;
     Ok(AdapterInfo {
-        base,
+        base: AdapterBase { name, revision },
         is_classifier,
         scaling: LoraScaling {
             alpha: json.lora_alpha,
@@ -247,14 +267,14 @@ fn adapter(
     ))
 }
 
-/// Writes the adapters of a language model as a folder that PEFT opens; `base` is the folder or
-/// the hub's name of the model without them. Adapters that stand on each other become one, whose
+/// Writes the adapters of a language model as a folder that PEFT opens; `base` is the
+/// model without them. Adapters that stand on each other become one, whose
 /// rank is the sum of theirs.
 ///
 /// # Errors
 /// [`ModelError::Io`] names the file; [`ModelError::NotFinite`] if the weights are no numbers:
 /// nothing is written then.
-pub fn save_adapter(dir: &Path, model: &Transformer, base: &str) -> Result<(), ModelError> {
+pub fn save_adapter(dir: &Path, model: &Transformer, base: &AdapterBase) -> Result<(), ModelError> {
     save(dir, model, base, None)
 }
 
@@ -262,7 +282,11 @@ pub fn save_adapter(dir: &Path, model: &Transformer, base: &str) -> Result<(), M
 ///
 /// # Errors
 /// As [`save_adapter`].
-pub fn save_score_adapter(dir: &Path, model: &ScoreModel, base: &str) -> Result<(), ModelError> {
+pub fn save_score_adapter(
+    dir: &Path,
+    model: &ScoreModel,
+    base: &AdapterBase,
+) -> Result<(), ModelError> {
     let (head, name) = (model.head.val(), format!("{PREFIX}{HEAD}"));
     let head = Outgoing::vector(&name, &[1, head.dims()[0]], head);
     save(dir, &model.backbone, base, Some(head))
@@ -271,7 +295,7 @@ pub fn save_score_adapter(dir: &Path, model: &ScoreModel, base: &str) -> Result<
 fn save(
     dir: &Path,
     model: &Transformer,
-    base: &str,
+    base: &AdapterBase,
     head: Option<Outgoing>,
 ) -> Result<(), ModelError> {
     let is_classifier = head.is_some();
@@ -292,7 +316,8 @@ fn save(
     let json = json!({
         "peft_type": "LORA",
         "task_type": if is_classifier { "SEQ_CLS" } else { "CAUSAL_LM" },
-        "base_model_name_or_path": base,
+        "base_model_name_or_path": base.name,
+        "revision": base.revision,
         "r": joined.rank,
         "lora_alpha": joined.scaling.alpha,
         "use_rslora": joined.scaling.rslora,

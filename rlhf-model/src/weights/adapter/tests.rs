@@ -1,19 +1,7 @@
 use super::*;
+use crate::tiny::{config, lora};
 use crate::{CausalLm, LoraConfig, ModelConfig, TokenBatch, save_model};
 use burn::tensor::Device;
-
-fn config() -> ModelConfig {
-    ModelConfig {
-        vocab_size: 40,
-        hidden_size: 16,
-        intermediate_size: 24,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        max_position_embeddings: 32,
-        ..ModelConfig::default()
-    }
-}
 
 /// Adapters whose `B` is no longer 0.
 fn adapted(model: Transformer, lora: &LoraConfig, seed: u64) -> Transformer {
@@ -25,14 +13,6 @@ fn adapted(model: Transformer, lora: &LoraConfig, seed: u64) -> Transformer {
         }
     }
     model
-}
-
-fn lora(rank: usize, targets: &[&str]) -> LoraConfig {
-    LoraConfig {
-        rank,
-        target_modules: targets.iter().map(|&t| t.to_owned()).collect(),
-        ..LoraConfig::default()
-    }
 }
 
 fn bits(model: &Transformer) -> Vec<u32> {
@@ -57,11 +37,11 @@ fn a_round_trip_keeps_every_bit() {
     };
     let model = adapted(base.clone(), &settings, 6);
     let dir = tempfile::tempdir().unwrap();
-    save_adapter(dir.path(), &model, "org/base").unwrap();
+    save_adapter(dir.path(), &model, &"org/base".into()).unwrap();
     let info = read_adapter_info(dir.path()).unwrap();
     assert_eq!(
-        (info.base.as_str(), info.is_classifier),
-        ("org/base", false)
+        (&info.base, info.is_classifier),
+        (&"org/base".into(), false)
     );
     let back = load_adapter(dir.path(), base).unwrap();
     assert_eq!(bits(&back), bits(&model));
@@ -82,7 +62,7 @@ fn stacked_adapters_are_written_as_one() {
     let first = adapted(base.clone(), &lora(2, &["q_proj"]), 6);
     let second = adapted(first, &lora(4, &["layers.1.*"]), 7);
     let dir = tempfile::tempdir().unwrap();
-    save_adapter(dir.path(), &second, "base").unwrap();
+    save_adapter(dir.path(), &second, &"base".into()).unwrap();
     assert_eq!(json(dir.path())["r"], 6);
     let back = load_adapter(dir.path(), base).unwrap();
     let floats =
@@ -99,7 +79,7 @@ fn a_reward_models_head_is_saved_beside() {
     let backbone = adapted(base.clone(), &lora(2, &["all-linear"]), 6);
     let model = ScoreModel::from_backbone(backbone, 9);
     let dir = tempfile::tempdir().unwrap();
-    save_score_adapter(dir.path(), &model, "base").unwrap();
+    save_score_adapter(dir.path(), &model, &"base".into()).unwrap();
     assert!(read_adapter_info(dir.path()).unwrap().is_classifier);
     assert_eq!(json(dir.path())["modules_to_save"], json!(["score"]));
     let back = load_score_adapter(dir.path(), base.clone()).unwrap();
@@ -111,7 +91,7 @@ fn a_reward_models_head_is_saved_beside() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("score.weight"), "{text}");
-    save_adapter(dir.path(), &back.backbone, "base").unwrap();
+    save_adapter(dir.path(), &back.backbone, &"base".into()).unwrap();
     let text = load_score_adapter(dir.path(), base)
         .unwrap_err()
         .to_string();
@@ -124,7 +104,7 @@ fn whatever_does_not_fit_is_named_at_once() {
     let base = Transformer::init(&config(), 5, &device).unwrap();
     let model = adapted(base.clone(), &lora(2, &["q_proj", "up_proj"]), 6);
     let dir = tempfile::tempdir().unwrap();
-    save_adapter(dir.path(), &model, "base").unwrap();
+    save_adapter(dir.path(), &model, &"base".into()).unwrap();
     let smaller = ModelConfig {
         num_hidden_layers: 1,
         intermediate_size: 20,
@@ -153,7 +133,7 @@ fn settings_that_compute_something_else_are_refused() {
     let base = Transformer::init(&config(), 5, &device).unwrap();
     let model = adapted(base, &lora(2, &["q_proj"]), 6);
     let dir = tempfile::tempdir().unwrap();
-    save_adapter(dir.path(), &model, "base").unwrap();
+    save_adapter(dir.path(), &model, &"base".into()).unwrap();
     let good = json(dir.path());
     let changes = [
         ("peft_type", json!("IA3"), "IA3"),

@@ -7,16 +7,9 @@ use std::collections::BTreeMap;
 
 fn config() -> ModelConfig {
     ModelConfig {
-        vocab_size: 40,
-        hidden_size: 16,
-        intermediate_size: 24,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        max_position_embeddings: 32,
         eos_token_id: vec![1, 3],
         pad_token_id: Some(2),
-        ..ModelConfig::default()
+        ..crate::tiny::config()
     }
 }
 
