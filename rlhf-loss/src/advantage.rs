@@ -123,13 +123,10 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::host::numbers;
 
     fn scores<const N: usize, const M: usize>(values: [[f32; N]; M]) -> Tensor<2> {
         Tensor::from_floats(values, &Device::flex())
-    }
-
-    fn numbers(tensor: Tensor<2>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
     }
 
     /// Pitfall: rounding of 1e-8 over std + 1e-6 gives 1e-2. 0.1 and 0.7 have no exact binary form.
@@ -176,6 +173,37 @@ mod tests {
         let all = numbers(grpo_batch_std_advantages(two, 0.0));
         let std = 2.8f32.sqrt();
         assert!((all[0] + 2.0 / std).abs() < 1e-6, "{all:?}");
+    }
+
+    /// eps is added to the deviation, outside the root.
+    #[test]
+    fn eps_bounds_what_a_small_deviation_gives() {
+        let two = scores([[0.0, 2.0, 4.0], [1.0, 1.0, 4.0]]);
+        let of_group = numbers(grpo_advantages(two.clone(), 2.0));
+        assert_eq!(of_group[..3], [-0.5, 0.0, 0.5]);
+        let of_all = numbers(grpo_batch_std_advantages(two, 2.0));
+        let want = 2.0 / (2.8f32.sqrt() + 2.0);
+        assert!((of_all[2] - want).abs() < 1e-6, "{of_all:?}");
+    }
+
+    /// Returns 2, 2 and 4: mean 8/3, squared deviations 8/3, unbiased variance 4/3.
+    #[test]
+    fn rewards_to_go_are_whitened_over_all_valid_tokens() {
+        let rewards = scores([[1.0, 2.0], [4.0, f32::NAN]]);
+        let mask = Tensor::from_bool([[true, true], [true, false]], &Device::flex());
+        let how = Whiten {
+            eps: 0.0,
+            ..Whiten::default()
+        };
+        let out = reinforce_pp_advantages(rewards, &mask, 0.5, how);
+        assert_eq!(numbers(out.returns), [2.0, 2.0, 4.0, 0.0]);
+        let std = (4.0f32 / 3.0).sqrt();
+        let want = [-2.0 / 3.0 / std, -2.0 / 3.0 / std, 4.0 / 3.0 / std, 0.0];
+        let out = numbers(out.advantages);
+        assert!(
+            out.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{out:?}"
+        );
     }
 
     #[test]

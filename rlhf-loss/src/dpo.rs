@@ -255,6 +255,19 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "label_smoothing is -0.1")]
+    fn a_negative_share_of_flipped_labels_is_refused() {
+        loss(
+            0.0,
+            0.0,
+            0.1,
+            DpoLoss::Conservative {
+                label_smoothing: -0.1,
+            },
+        );
+    }
+
+    #[test]
     #[should_panic(expected = "label_smoothing is 0.5")]
     fn half_of_the_labels_flipped_says_nothing() {
         loss(

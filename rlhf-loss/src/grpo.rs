@@ -131,6 +131,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::host::numbers;
 
     fn input(new: [[f32; 2]; 2], kl: Option<GrpoKl>) -> GrpoInput {
         let device = Device::flex();
@@ -151,10 +152,6 @@ mod tests {
             ratio_level,
             reduction,
         }
-    }
-
-    fn numbers(tensor: Tensor<2>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
     }
 
     fn close(got: &[f32], want: &[f32]) {

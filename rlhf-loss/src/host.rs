@@ -13,6 +13,12 @@ pub(crate) fn bools<const D: usize>(mask: &Tensor<D, Bool>) -> Vec<bool> {
     mask.to_data().iter::<bool>().collect()
 }
 
+/// The elements as the tests compare them.
+#[cfg(test)]
+pub(crate) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
 /// `values` in the shape, element type and on the device of `like`, without autodiff.
 pub(crate) fn tensor_like<const D: usize>(values: &[f64], like: &Tensor<D>) -> Tensor<D> {
     let device = like.clone().without_autodiff().device();

@@ -91,10 +91,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-
-    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
-    }
+    use crate::host::numbers;
 
     fn pair() -> (Tensor<2>, Tensor<2>, Tensor<2, Bool>) {
         let device = Device::flex();

@@ -111,10 +111,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-
-    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
-    }
+    use crate::host::numbers;
 
     fn rewards(missing_eos: Option<MissingEos>, score_clip: Option<f64>) -> KlRewards {
         let device = Device::flex();
@@ -156,5 +153,17 @@ mod tests {
             Some(0.75),
         );
         assert_eq!(numbers(out.effective_scores)[..2], [-0.25, -0.75]);
+    }
+
+    #[test]
+    fn a_clip_of_zero_takes_all_scores_away() {
+        let out = rewards(None, Some(0.0));
+        assert_eq!(numbers(out.effective_scores)[..2], [0.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "score_clip is -1")]
+    fn a_negative_clip_is_refused() {
+        rewards(None, Some(-1.0));
     }
 }

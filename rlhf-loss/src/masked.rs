@@ -124,9 +124,9 @@ pub(crate) fn mean_of(values: Tensor<1>) -> Tensor<1> {
 /// Only the mask tells where a sequence ends: counting tokens that differ from the padding id is
 /// wrong with left padding, and where padding and end token share an id.
 pub fn last_valid_index(mask: &Tensor<2, Bool>) -> Vec<Option<usize>> {
-    let [_, time] = mask.dims();
+    let [batch, time] = mask.dims();
     if time == 0 {
-        return vec![None; mask.dims()[0]];
+        return vec![None; batch];
     }
     let flags = host::bools(mask);
     flags
@@ -171,13 +171,10 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::host::numbers;
 
     fn mask(rows: [[bool; 3]; 2]) -> Tensor<2, Bool> {
         Tensor::from_bool(rows, &Device::flex())
-    }
-
-    fn numbers(tensor: Tensor<1>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
     }
 
     /// Pitfall: multiplying by the mask keeps inf · 0 = NaN.
@@ -194,12 +191,7 @@ mod tests {
         let gradients = mean.backward();
         assert_eq!(numbers(mean), [3.0]);
         let third = 1.0 / 3.0;
-        let gradient: Vec<f32> = values
-            .grad(&gradients)
-            .unwrap()
-            .into_data()
-            .iter::<f32>()
-            .collect();
+        let gradient = numbers(values.grad(&gradients).unwrap());
         assert_eq!(gradient, [third, 0.0, third, 0.0, 0.0, third]);
     }
 
@@ -249,6 +241,22 @@ mod tests {
         assert_eq!(
             numbers(mean_with(values.clone(), &none, Denominator::Whole(0.0))),
             [0.0]
+        );
+    }
+
+    #[test]
+    fn rows_without_positions_have_no_last_one() {
+        let nothing = Tensor::<2>::zeros([2, 0], &Device::flex());
+        assert_eq!(last_valid_index(&nothing.equal_elem(0.0)), [None, None]);
+    }
+
+    #[test]
+    #[should_panic(expected = "denominator is inf")]
+    fn an_infinite_denominator_is_refused() {
+        mean_with(
+            Tensor::ones([2, 3], &Device::flex()),
+            &mask([[true; 3]; 2]),
+            Denominator::Whole(f64::INFINITY),
         );
     }
 

@@ -89,7 +89,8 @@ fn outside(ratio: &Tensor<2>, clip: &PolicyClip) -> Tensor<2, Bool> {
 
 /// The clipped surrogate of PPO (Schulman et al., 2017, equation 7), as a loss: with
 /// ρ = exp(logprobs − old_logprobs), per token ℓ = max(−A·ρ, −A·clamp(ρ, 1 − low, 1 + high)); with
-/// a dual clip c and A < 0, ℓ = min(ℓ, −A·c). The loss and the figures are means over valid tokens, Σ / denominator.
+/// a dual clip c and A < 0, ℓ = min(ℓ, −A·c). The loss and the figures are means over valid
+/// tokens, Σ / denominator.
 ///
 /// `old_logprobs` and `advantages` are constants, whatever they carry.
 ///

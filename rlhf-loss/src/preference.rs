@@ -102,15 +102,8 @@ pub fn pairs_from_ranks(ranks: &[i64]) -> Vec<(usize, usize)> {
 /// # Panics
 /// If an index is out of range.
 pub fn k_wise(scores: Tensor<1>, pairs: &[Vec<(usize, usize)>]) -> KWise {
-    let [answers] = scores.dims();
     let num_pairs: Vec<usize> = pairs.iter().map(Vec::len).collect();
-    let flat: Vec<(usize, usize)> = pairs.iter().flatten().copied().collect();
-    for &(better, worse) in &flat {
-        assert!(
-            better < answers && worse < answers,
-            "pair ({better}, {worse}) points past the {answers} scores"
-        );
-    }
+    let flat = all_pairs(&scores, pairs);
     if flat.is_empty() {
         // Hung on the graph of the scores, so that a backward pass finds zero gradients.
         let nothing = scores.clone().without_autodiff();
@@ -143,13 +136,26 @@ pub fn k_wise(scores: Tensor<1>, pairs: &[Vec<(usize, usize)>]) -> KWise {
 /// # Panics
 /// If an index is out of range.
 pub fn k_wise_centring(scores: Tensor<1>, pairs: &[Vec<(usize, usize)>]) -> Tensor<1> {
-    let flat: Vec<(usize, usize)> = pairs.iter().flatten().copied().collect();
+    let flat = all_pairs(&scores, pairs);
     if flat.is_empty() {
         return k_wise(scores, pairs).loss;
     }
     let sum = pick(&scores, flat.iter().map(|pair| pair.0))
         + pick(&scores, flat.iter().map(|pair| pair.1));
     mean_of(sum.clone() * sum)
+}
+
+/// The pairs of all prompts after one another; each points at two of the scores.
+fn all_pairs(scores: &Tensor<1>, pairs: &[Vec<(usize, usize)>]) -> Vec<(usize, usize)> {
+    let [answers] = scores.dims();
+    let flat: Vec<(usize, usize)> = pairs.iter().flatten().copied().collect();
+    for &(better, worse) in &flat {
+        assert!(
+            better < answers && worse < answers,
+            "pair ({better}, {worse}) points past the {answers} scores"
+        );
+    }
+    flat
 }
 
 /// The scores at some indices.
@@ -181,6 +187,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::host::numbers;
 
     fn vector<const N: usize>(values: [f32; N]) -> Tensor<1> {
         Tensor::from_floats(values, &Device::flex())
@@ -199,7 +206,7 @@ mod tests {
             None,
             0.0,
         );
-        let per_pair: Vec<f32> = out.per_pair.into_data().iter::<f32>().collect();
+        let per_pair = numbers(out.per_pair);
         assert_eq!(per_pair[0], 90.0);
         assert!(per_pair[1].abs() < 1e-30);
         assert!((per_pair[2] - 2.0f32.ln()).abs() < 1e-7);
@@ -278,7 +285,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "pair (0, 2) points past the 2 scores")]
-    fn an_index_out_of_range_is_refused() {
+    fn a_worse_answer_out_of_range_is_refused() {
         k_wise(vector([1.0, 2.0]), &[vec![(0, 2)]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "pair (2, 1) points past the 2 scores")]
+    fn a_better_answer_out_of_range_is_refused() {
+        k_wise_centring(vector([1.0, 2.0]), &[vec![(0, 1)], vec![(2, 1)]]);
     }
 }

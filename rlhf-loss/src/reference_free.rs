@@ -204,6 +204,8 @@ mod tests {
         // rewards −2 and −4, h = 2 − 0.5
         let want = (1.0 + (-1.5f32).exp()).ln();
         assert!((out.loss.into_scalar::<f32>() - want).abs() < 1e-6);
+        assert_eq!(out.chosen_rewards.into_scalar::<f32>(), -2.0);
+        assert_eq!(out.rejected_rewards.into_scalar::<f32>(), -4.0);
         assert_eq!(out.margins.into_scalar::<f32>(), 2.0);
         assert_eq!(out.accuracy.into_scalar::<f32>(), 1.0);
     }

@@ -122,11 +122,8 @@ impl Default for Whiten {
 /// # Panics
 /// If the shapes differ.
 pub fn whiten(values: Tensor<2>, mask: &Tensor<2, Bool>, how: Whiten) -> Tensor<2> {
-    assert_eq!(
-        values.dims(),
-        mask.dims(),
-        "the mask needs the shape of the values"
-    );
+    let [batch, time] = mask.dims();
+    assert_shape!(values, [batch, time]);
     let (x, valid) = (host::floats(&values), host::bools(mask));
     let kept = || {
         x.iter()
@@ -155,10 +152,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-
-    fn numbers(tensor: Tensor<2>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
-    }
+    use crate::host::numbers;
 
     /// Pitfalls: bootstrapping the value of padding leaks rubbish; a hole must not discount.
     #[test]

@@ -1,6 +1,6 @@
 //! Statistics of valid positions for logging, computed on the host in f64.
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Tensor, assert_shape};
 
 use crate::host;
 
@@ -30,12 +30,8 @@ pub struct MaskedStats {
 /// # Panics
 /// If the shapes differ.
 pub fn masked_stats(values: &Tensor<2>, mask: &Tensor<2, Bool>) -> MaskedStats {
-    assert_eq!(
-        values.dims(),
-        mask.dims(),
-        "the mask needs the shape of the values"
-    );
     let [batch, time] = mask.dims();
+    assert_shape!(values, [batch, time]);
     let (x, valid) = (host::floats(values), host::bools(mask));
     let row = |row: usize| {
         let range = row * time..(row + 1) * time;
@@ -78,6 +74,9 @@ pub fn explained_variance(
     returns: Tensor<2>,
     mask: &Tensor<2, Bool>,
 ) -> Option<f64> {
+    let [batch, time] = mask.dims();
+    assert_shape!(values, [batch, time]);
+    assert_shape!(returns, [batch, time]);
     let returns = returns.without_autodiff();
     let errors = masked_stats(&(returns.clone() - values.without_autodiff()), mask).var_biased?;
     let variance = masked_stats(&returns, mask).var_biased?;

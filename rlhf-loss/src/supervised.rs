@@ -74,6 +74,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::host::numbers;
 
     fn one_hot_logits(tokens: [usize; 4], scale: f32) -> Tensor<3> {
         let mut logits = [[[0.0f32; 5]; 4]; 1];
@@ -81,10 +82,6 @@ mod tests {
             row[token] = scale;
         }
         Tensor::from_floats(logits, &Device::flex())
-    }
-
-    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
     }
 
     /// Pitfall: off by one both ways still lets the loss fall. Logits that name the *next* id are
@@ -111,6 +108,31 @@ mod tests {
             [0.0, 50.0, 50.0, 0.0]
         );
         assert_eq!(numbers(run([0, 1, 2, 3]).ce_sum), [100.0]);
+    }
+
+    /// Without smoothing only the target's log-prob counts: 0 times −inf would be NaN.
+    #[test]
+    fn a_token_that_is_excluded_costs_nothing_without_smoothing() {
+        let ids = Tensor::<2, Int>::from_ints([[1, 2]], &Device::flex());
+        let mask = Tensor::from_bool([[false, true]], &Device::flex());
+        let logits = [[[0.0, f32::NEG_INFINITY, 0.0], [0.0; 3]]];
+        let logits = Tensor::from_floats(logits, &Device::flex());
+        let config = SftLossConfig::default();
+        let out = sft_loss(logits, ids, mask, &config, Denominator::Own);
+        assert!((numbers(out.loss)[0] - std::f32::consts::LN_2).abs() < 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "label_smoothing is 1")]
+    fn a_target_without_any_share_is_refused() {
+        let ids = Tensor::<2, Int>::from_ints([[1, 2, 3, 4]], &Device::flex());
+        let mask = Tensor::from_bool([[true; 4]], &Device::flex());
+        let config = SftLossConfig {
+            label_smoothing: 1.0,
+            ..SftLossConfig::default()
+        };
+        let logits = one_hot_logits([0; 4], 1.0);
+        sft_loss(logits, ids, mask, &config, Denominator::Own);
     }
 
     #[test]

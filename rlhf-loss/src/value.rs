@@ -82,6 +82,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::host::numbers;
 
     fn run(values: [f32; 3], old: [f32; 3], returns: [f32; 3]) -> (f32, f32, Vec<f32>) {
         let device = Device::flex();
@@ -94,12 +95,7 @@ mod tests {
         };
         let out = value_loss(input, Some(0.2), Denominator::Own);
         let gradients = out.loss.backward();
-        let gradient = values
-            .grad(&gradients)
-            .unwrap()
-            .into_data()
-            .iter::<f32>()
-            .collect();
+        let gradient = numbers(values.grad(&gradients).unwrap());
         (
             out.loss.into_scalar(),
             out.clip_fraction.into_scalar(),

@@ -1,10 +1,7 @@
 use burn::tensor::Device;
 
 use super::*;
-
-fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
-}
+use crate::host::numbers;
 
 fn one(logits: [f32; 3], target: i32, temperature: f64) -> TokenLogprobs {
     let device = Device::flex();
@@ -92,4 +89,10 @@ fn one_token_has_no_target() {
 #[should_panic(expected = "temperature is 0")]
 fn temperature_zero_has_no_log_probs() {
     one([0.0; 3], 0, 0.0);
+}
+
+#[test]
+#[should_panic(expected = "temperature is inf")]
+fn an_infinite_temperature_is_refused() {
+    one([0.0; 3], 0, f64::INFINITY);
 }

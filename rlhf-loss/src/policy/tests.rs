@@ -1,10 +1,7 @@
 use burn::tensor::Device;
 
 use super::*;
-
-fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
-}
+use crate::host::numbers;
 
 struct Ran {
     out: PolicyLoss,
