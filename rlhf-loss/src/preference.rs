@@ -244,6 +244,8 @@ mod tests {
         let wrong = (1.0 + 4.0f32.exp()).ln();
         let want = (2.0f32.ln() + wrong) / 2.0;
         assert!((number(out.loss) - want).abs() < 1e-6);
+        let per_prompt = numbers(out.per_prompt);
+        assert!((per_prompt[0] - 2.0f32.ln()).abs() < 1e-6 && per_prompt[2] == 0.0);
         assert_eq!(out.num_pairs, [3, 1, 0]);
         assert_eq!(number(out.accuracy), 0.0);
     }
