@@ -6,6 +6,7 @@ use crate::mixture;
 use crate::parse::before_last_answer;
 use crate::read::{Parsed, Row, Scanned, scan};
 use crate::row::{Conversation, Message, Preference, Prompt, Response, TextRow};
+use serde_json::Map;
 
 /// What to do about a row that is not usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,8 +69,8 @@ pub fn load_conversations(
     )
 }
 
-/// Prompts: prompt rows, questions, and the turns before the (last) answer of rows of the other
-/// formats with turns. Each keeps its whole original row.
+/// Prompts: prompt rows, questions, the turns before the (last) answer of rows of the other
+/// formats with turns, and the lines of plain text. Each keeps its whole original row.
 ///
 /// # Errors
 /// As [`load_texts`].
@@ -78,23 +79,41 @@ pub fn load_prompts(
     on_bad: OnBadRow,
 ) -> Result<Loaded<Prompt>, DataError> {
     let wanted = "prompt, instruction, conversation, sharegpt, preference, hh-rlhf, kto, ifeval, \
-                  truthfulqa or response";
-    load(&data.into(), on_bad, wanted, |parsed| {
+                  truthfulqa, response or plain-text";
+    let data = data.into();
+    let (mut loaded, files) = load_by_file(&data, on_bad, wanted, |parsed, rows| {
         let messages = match parsed.row {
-            Row::Prompt(row) => return Some(row),
+            Row::Prompt(row) => {
+                rows.push(row);
+                return true;
+            }
+            Row::Text(text) if parsed.object.is_empty() => {
+                rows.extend(text.text.lines().map(line_prompt));
+                return true;
+            }
             Row::Instruction(row) => vec![Message::user(row.user_text())],
             Row::Conversation(row) => before_last_answer(row.messages),
             Row::Preference(row) => row.prompt,
             Row::Response(row) => row.messages,
             Row::Feedback(row) => row.prompt,
             Row::Truth(row) => vec![Message::user(row.question)],
-            Row::Text(_) | Row::Turns(_) | Row::Choice(_) => return None,
+            Row::Text(_) | Row::Turns(_) | Row::Choice(_) => return false,
         };
-        Some(Prompt {
+        rows.push(Prompt {
             messages,
             row: parsed.object,
-        })
-    })
+        });
+        true
+    })?;
+    loaded.rows = mixture::mix(&data, &files, loaded.rows, |_, _| {});
+    Ok(loaded)
+}
+
+fn line_prompt(line: &str) -> Prompt {
+    Prompt {
+        messages: vec![Message::user(line)],
+        row: Map::from_iter([("prompt".to_owned(), line.into())]),
+    }
 }
 
 /// Pairs of answers: preference rows and pairs of transcripts.
@@ -107,10 +126,11 @@ pub fn load_preferences(
 ) -> Result<Loaded<Preference>, DataError> {
     let wanted = "preference, hh-rlhf, ultrafeedback or pandalm";
     let data = data.into();
-    let (mut loaded, files) = load_by_file(&data, on_bad, wanted, |parsed| match parsed.row {
+    let pair = |parsed: Parsed| match parsed.row {
         Row::Preference(row) => Some(row),
         _ => None,
-    })?;
+    };
+    let (mut loaded, files) = load_by_file(&data, on_bad, wanted, one(pair))?;
     // A repeated pair of a ranking is a ranking of its own, else its copies would be one item.
     loaded.rows = mixture::mix(&data, &files, loaded.rows, |row, copy| {
         if let Some(group) = row.group().filter(|_| copy > 0) {
@@ -143,18 +163,28 @@ fn load<T: Clone>(
     wanted: &'static str,
     convert: impl Fn(Parsed) -> Option<T>,
 ) -> Result<Loaded<T>, DataError> {
-    let (mut loaded, files) = load_by_file(data, on_bad, wanted, convert)?;
+    let (mut loaded, files) = load_by_file(data, on_bad, wanted, one(convert))?;
     loaded.rows = mixture::mix(data, &files, loaded.rows, |_, _| {});
     Ok(loaded)
 }
 
+/// What is read makes one row, or is not wanted.
+fn one<T>(convert: impl Fn(Parsed) -> Option<T>) -> impl Fn(Parsed, &mut Vec<T>) -> bool {
+    move |parsed, rows| {
+        let row = convert(parsed);
+        let wanted = row.is_some();
+        rows.extend(row);
+        wanted
+    }
+}
+
 /// The rows of all files, each once, and how many each file has. Only they are kept: a file's text
-/// goes as it is read.
+/// goes as it is read. `convert` adds what a row of the file makes, and says whether it is wanted.
 fn load_by_file<T>(
     data: &DataSet,
     on_bad: OnBadRow,
     wanted: &'static str,
-    convert: impl Fn(Parsed) -> Option<T>,
+    convert: impl Fn(Parsed, &mut Vec<T>) -> bool,
 ) -> Result<(Loaded<T>, Vec<usize>), DataError> {
     let mut rows = Vec::new();
     let mut skipped = 0;
@@ -162,10 +192,7 @@ fn load_by_file<T>(
     for file in data.files() {
         let mut unwanted = false;
         let before = rows.len();
-        let scanned = scan(file, |parsed| match convert(parsed) {
-            Some(row) => rows.push(row),
-            None => unwanted = true,
-        })?;
+        let scanned = scan(file, |parsed| unwanted |= !convert(parsed, &mut rows))?;
         if let Some(format) = scanned.format.filter(|_| unwanted) {
             let found = format.as_str();
             return Err(DataError::WrongFormat {

@@ -134,9 +134,16 @@ fn check_bytes(name: &str, bytes: &[u8]) -> FileRows {
     assert_eq!(reports[0].check, check);
     assert_eq!(reports[0].lengths.is_some(), check.rows > 0);
     // Whoever loads it gets rows or a reason, never something made up.
+    let prompts = file.rows.iter().map(|found| match &found.row {
+        Row::Text(text) => text.text.lines().count(),
+        _ => 1,
+    });
+    let prompts: usize = prompts.sum();
     for on_bad in [OnBadRow::Fail, OnBadRow::Skip] {
+        if let Ok(loaded) = load_prompts(&data, on_bad) {
+            assert_eq!(loaded.rows.len(), prompts);
+        }
         let counts = [
-            load_prompts(&data, on_bad).map(|loaded| loaded.rows.len()),
             load_preferences(&data, on_bad).map(|loaded| loaded.rows.len()),
             load_conversations(&data, on_bad).map(|loaded| loaded.rows.len()),
         ];

@@ -9,7 +9,7 @@ use rlhf_random::Rng;
 use rlhf_train::held_out::hold_out;
 use rlhf_train::parameters::{NamedTensor, trained_parameters, with_trained};
 use rlhf_train::schedule::lr_multiplier;
-use rlhf_train::{AdamW, Metrics, Outcome, Progress, RunContext, TrainError, checkpoint};
+use rlhf_train::{AdamW, Kept, Metrics, Outcome, Progress, RunContext, TrainError, checkpoint};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -62,6 +62,7 @@ impl<'a> RewardRows<'a> {
 struct RewardState {
     sampler: Sampler,
     best: RewardSummary,
+    best_step: u64,
 }
 
 /// A run between two updates.
@@ -83,7 +84,7 @@ pub fn train_reward(
     comparisons: &[EncodedComparison],
     backbone: Transformer,
     ctx: &mut RunContext<'_>,
-) -> Result<Outcome<(ScoreModel, RewardSummary)>, RewardError> {
+) -> Result<Outcome<(Kept<ScoreModel>, RewardSummary)>, RewardError> {
     config.validate()?;
     let rows = RewardRows::new(comparisons, backbone.max_positions(), ctx.seed)?;
     let (mut run, mut model) = RewardRun::start(config, &rows, backbone, ctx)?;
@@ -102,8 +103,11 @@ pub fn train_reward(
             return Ok(Outcome::Interrupted { step });
         }
     }
-    let model = with_trained(model, run.best).valid();
-    Ok(Outcome::Finished((model, run.state.best)))
+    let kept = Kept {
+        model: with_trained(model, run.best).valid(),
+        step: run.state.best_step,
+    };
+    Ok(Outcome::Finished((kept, run.state.best)))
 }
 
 impl<'a> RewardRun<'a> {
@@ -121,6 +125,7 @@ impl<'a> RewardRun<'a> {
             None => RewardState {
                 sampler: Sampler::new(ctx.seed, rows.trained.len()),
                 best: measure(config, rows, &model.valid(), ctx)?,
+                best_step: 0,
             },
             Some(mut saved) => {
                 (model, best, optimiser) = saved.load_run(config.optimiser(), model)?;
@@ -177,7 +182,8 @@ impl<'a> RewardRun<'a> {
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
             let found = measure(config, self.rows, &model.valid(), ctx)?;
             if found.loss < self.state.best.loss {
-                (self.state.best, self.best) = (found, trained_parameters(&model));
+                (self.state.best, self.state.best_step) = (found, step);
+                self.best = trained_parameters(&model);
             }
             metrics = metrics
                 .with("eval_loss", found.loss)

@@ -94,6 +94,15 @@ impl Progress {
     }
 }
 
+/// The weights with the lowest loss on what was held out.
+#[derive(Clone, Debug)]
+pub struct Kept<M> {
+    /// The model with these weights.
+    pub model: M,
+    /// Updates made when it had them; 0 is the model that training began with.
+    pub step: u64,
+}
+
 /// How a stage ended.
 #[derive(Debug)]
 pub enum Outcome<T> {

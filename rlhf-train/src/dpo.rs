@@ -10,7 +10,8 @@ use crate::parameters::{NamedTensor, trained_parameters, with_trained};
 use crate::schedule::lr_multiplier;
 use crate::supervised::scalar;
 use crate::{
-    AdamW, AdamWConfig, Metrics, Outcome, Progress, RunContext, Schedule, TrainError, checkpoint,
+    AdamW, AdamWConfig, Kept, Metrics, Outcome, Progress, RunContext, Schedule, TrainError,
+    checkpoint,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -238,6 +239,7 @@ impl DpoRows {
 struct DpoState {
     sampler: Sampler,
     best_loss: f64,
+    best_step: u64,
 }
 
 /// A run between two updates.
@@ -261,7 +263,7 @@ pub fn dpo(
     pairs: &[PreferencePair],
     model: Transformer,
     ctx: &mut RunContext<'_>,
-) -> Result<Outcome<Transformer>, TrainError> {
+) -> Result<Outcome<Kept<Transformer>>, TrainError> {
     config.validate()?;
     let rows = DpoRows::new(pairs, model.max_positions(), ctx.seed)?;
     let (mut run, mut model) = Dpo::start(config, (pairs, rows), model, ctx)?;
@@ -280,7 +282,10 @@ pub fn dpo(
             return Ok(Outcome::Interrupted { step });
         }
     }
-    Ok(Outcome::Finished(with_trained(model, run.best).valid()))
+    Ok(Outcome::Finished(Kept {
+        model: with_trained(model, run.best).valid(),
+        step: run.state.best_step,
+    }))
 }
 
 impl<'a> Dpo<'a> {
@@ -299,6 +304,7 @@ impl<'a> Dpo<'a> {
             state: DpoState {
                 sampler: Sampler::new(ctx.seed, rows.trained.len()),
                 best_loss: 0.0,
+                best_step: 0,
             },
             rows,
             best: trained_parameters(&model),
@@ -389,7 +395,8 @@ impl<'a> Dpo<'a> {
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
             let found = self.held_out(&model.valid(), ctx)?;
             if found.loss < self.state.best_loss {
-                (self.state.best_loss, self.best) = (found.loss, trained_parameters(&model));
+                (self.state.best_loss, self.state.best_step) = (found.loss, step);
+                self.best = trained_parameters(&model);
             }
             metrics = metrics
                 .with("eval_loss", found.loss)

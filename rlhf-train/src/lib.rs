@@ -21,7 +21,7 @@ pub mod sft;
 pub mod supervised;
 pub mod targets;
 
-pub use context::{Outcome, Progress, RunContext};
+pub use context::{Kept, Outcome, Progress, RunContext};
 pub use dpo::{DpoConfig, PreferencePair, dpo};
 pub use error::TrainError;
 pub use metrics::{MetricSink, Metrics};

@@ -5,7 +5,9 @@ use crate::held_out::hold_out;
 use crate::parameters::{NamedTensor, trained_parameters, with_trained};
 use crate::schedule::lr_multiplier;
 use crate::supervised::{SupervisedUpdate, evaluate, row_of, trained_tokens};
-use crate::{AdamW, AdamWConfig, Metrics, Outcome, Progress, RunContext, Schedule, TrainError};
+use crate::{
+    AdamW, AdamWConfig, Kept, Metrics, Outcome, Progress, RunContext, Schedule, TrainError,
+};
 use burn::module::Module;
 use rlhf_data::{PackedRow, Sampler, TokenSequence, pack};
 use rlhf_model::{CausalLm, Transformer};
@@ -207,6 +209,7 @@ struct SftState {
     demonstrations: Sampler,
     pretraining: Option<Sampler>,
     best_loss: f64,
+    best_step: u64,
 }
 
 /// A run between two updates.
@@ -228,7 +231,7 @@ pub fn sft(
     data: SftData<'_>,
     model: Transformer,
     ctx: &mut RunContext<'_>,
-) -> Result<Outcome<Transformer>, TrainError> {
+) -> Result<Outcome<Kept<Transformer>>, TrainError> {
     config.validate()?;
     let rows = SftRows::new(config, data, model.max_positions(), ctx.seed)?;
     let (mut run, mut model) = Sft::start(config, &rows, model, ctx)?;
@@ -247,7 +250,10 @@ pub fn sft(
             return Ok(Outcome::Interrupted { step });
         }
     }
-    Ok(Outcome::Finished(with_trained(model, run.best).valid()))
+    Ok(Outcome::Finished(Kept {
+        model: with_trained(model, run.best).valid(),
+        step: run.state.best_step,
+    }))
 }
 
 impl<'a> Sft<'a> {
@@ -267,6 +273,7 @@ impl<'a> Sft<'a> {
                 demonstrations: Sampler::new(ctx.seed, rows.demonstrations.len()),
                 pretraining: (!text.is_empty()).then(|| Sampler::new(ctx.seed ^ 1, text.len())),
                 best_loss: 0.0,
+                best_step: 0,
             },
             best: trained_parameters(&model),
             optimiser: AdamW::new(config.optimiser()),
@@ -325,7 +332,8 @@ impl<'a> Sft<'a> {
         if step.is_multiple_of(config.evaluate_every) || step == config.steps {
             let loss = self.held_out_loss(&model.valid(), ctx)?;
             if loss < self.state.best_loss {
-                (self.state.best_loss, self.best) = (loss, trained_parameters(&model));
+                (self.state.best_loss, self.state.best_step) = (loss, step);
+                self.best = trained_parameters(&model);
             }
             metrics = metrics
                 .with("eval_loss", loss)

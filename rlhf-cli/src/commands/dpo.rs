@@ -2,7 +2,7 @@
 
 use crate::args::DpoArgs;
 use crate::commands::comparisons::load_encoded;
-use crate::commands::stage::{Stage, run_alone, run_stage};
+use crate::commands::stage::{Stage, note_kept, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::model_folder::{Policy, save_policy};
@@ -54,8 +54,9 @@ fn stage(
         })?;
         Ok(match rlhf_train::dpo(settings, &pairs, model, context)? {
             Outcome::Interrupted { step } => Outcome::Interrupted { step },
-            Outcome::Finished(model) => {
-                Outcome::Finished(save_policy(&out, &model, &beside, card)?)
+            Outcome::Finished(kept) => {
+                note_kept(session, "dpo", kept.step, settings.steps);
+                Outcome::Finished(save_policy(&out, &kept.model, &beside, card)?)
             }
         })
     })

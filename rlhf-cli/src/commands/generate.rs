@@ -1,13 +1,16 @@
 //! `rlhf generate`: answers to the prompts of a file.
 
-use crate::args::{CommonArgs, ReadingArgs, at_least_one};
+use crate::args::{BadRowArgs, CommonArgs, ReadingArgs, at_least_one};
+use crate::commands::stage::note_skipped;
 use crate::console;
 use crate::decoding::DecodingArgs;
 use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
 use crate::session::Session;
 use clap::Args;
-use rlhf_data::{DataSet, OnBadRow, Prompt, Role, load_prompts, read_file, write_jsonl};
+use rlhf_data::{
+    DataError, DataSet, OnBadRow, Prompt, Role, Row, load_prompts, read_file, write_jsonl,
+};
 use rlhf_model::{Completion, Generator, LocalGenerator, Request};
 use rlhf_random::stream;
 use serde_json::{Map, Value, json};
@@ -23,10 +26,13 @@ pub(crate) struct GenerateArgs {
     /// How the data are read.
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
+    /// What happens to prompts that can't be used.
+    #[command(flatten)]
+    pub(crate) bad_rows: BadRowArgs,
     /// The folder of the model
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
-    /// Files of prompts: rows with `prompt` or `messages`
+    /// Files of prompts: rows with `prompt` or `messages`, or plain text, a prompt a line
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub(crate) prompts: Vec<PathBuf>,
     /// The file to write, one JSON object an answer [default: to stdout]
@@ -53,9 +59,10 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
     let policy = load_policy(&args.model, &session.device)?;
     let config = args.decoding.resolve(&args.model, &policy, !args.raw)?;
     let data = args.reading.open_unweighted(&args.prompts)?;
-    let prompts = load_prompts(&data, OnBadRow::Fail)?.rows;
+    let on_bad_row = args.bad_rows.on_bad_row.into();
+    let loaded = load_prompts(&data, on_bad_row)?;
     let place = |row: usize| place_of(&data, row);
-    let encode = |(row, prompt): (usize, &Prompt)| {
+    let encode = |row: usize, prompt: &Prompt| {
         let ids = encode(&policy, prompt, args.raw).map_err(|e| at(e, &place(row)))?;
         let (room, context) = (config.max_new_tokens, policy.config.max_position_embeddings);
         if ids.is_empty() || ids.len() + room > context {
@@ -70,11 +77,20 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
         }
         Ok(ids)
     };
-    let encoded = prompts
-        .iter()
-        .enumerate()
-        .map(encode)
-        .collect::<Result<Vec<_>, _>>()?;
+    let (mut prompts, mut encoded) = (Vec::new(), Vec::new());
+    let mut skipped = loaded.skipped;
+    for (row, prompt) in loaded.rows.into_iter().enumerate() {
+        match encode(row, &prompt) {
+            Ok(ids) => {
+                prompts.push(prompt);
+                encoded.push(ids);
+            }
+            Err(_) if on_bad_row == OnBadRow::Skip => skipped += 1,
+            Err(e) => return Err(e),
+        }
+    }
+    refuse_none(prompts.len(), &data, skipped)?;
+    note_skipped(&session, "generate", skipped);
     refuse_unwritable(args.out.as_deref())?;
 
     let started = Instant::now();
@@ -177,6 +193,19 @@ fn write(args: &GenerateArgs, rows: &[Value], seconds: f64) -> Result<(), CliErr
     Ok(())
 }
 
+/// Refuses to work on nothing, where every row was skipped.
+pub(super) fn refuse_none(rows: usize, data: &DataSet, skipped: usize) -> Result<(), CliError> {
+    if rows > 0 {
+        return Ok(());
+    }
+    let names = data
+        .files()
+        .iter()
+        .map(|file| file.name.display().to_string());
+    let files = names.collect::<Vec<_>>().join(", ");
+    Err(DataError::NoRows { files, skipped }.into())
+}
+
 /// Finds out before the work, not after it, whether a file can be written.
 pub(super) fn refuse_unwritable(path: Option<&Path>) -> Result<(), CliError> {
     let Some(path) = path else { return Ok(()) };
@@ -200,14 +229,19 @@ fn at(mut error: CliError, place: &str) -> CliError {
     error
 }
 
-/// The file and line of a row, counted over all files, each of which was read before without a
-/// bad row.
+/// The file and line of a row, counted over the usable rows of all files, each of which was read
+/// before. A line of plain text is a row, as for prompts.
 pub(super) fn place_of(data: &DataSet, mut row: usize) -> String {
     for file in data.files() {
-        let rows = read_file(file).map(|file| file.rows).unwrap_or_default();
-        match rows.get(row) {
-            Some(found) => return format!("{}:{}", file.name.display(), found.line),
-            None => row = row.saturating_sub(rows.len()),
+        for found in read_file(file).map(|file| file.rows).unwrap_or_default() {
+            let lines = match &found.row {
+                Row::Text(text) => text.text.lines().count(),
+                _ => 1,
+            };
+            if row < lines {
+                return format!("{}:{}", file.name.display(), found.line + row);
+            }
+            row -= lines;
         }
     }
     format!("row {}", row + 1)

@@ -2,7 +2,7 @@
 
 use crate::args::RewardArgs;
 use crate::commands::comparisons::load_encoded;
-use crate::commands::stage::{Stage, run_alone, run_stage};
+use crate::commands::stage::{Stage, note_kept, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::model_folder::{Policy, save_reward};
@@ -55,14 +55,15 @@ pub(crate) fn stage(
         })?;
         Ok(match train_reward(settings, &encoded, model, context)? {
             Outcome::Interrupted { step } => Outcome::Interrupted { step },
-            Outcome::Finished((model, summary)) => {
+            Outcome::Finished((kept, summary)) => {
+                note_kept(session, "reward", kept.step, settings.steps);
                 let card = with_accuracy(card, &summary);
                 session.note(&format!(
                     "reward: {:.3} of {} held-out pairs in the right order",
                     summary.accuracy(),
                     summary.pairs
                 ));
-                Outcome::Finished(save_reward(&out, &model, &beside, &card)?)
+                Outcome::Finished(save_reward(&out, &kept.model, &beside, &card)?)
             }
         })
     })

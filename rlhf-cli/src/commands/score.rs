@@ -1,14 +1,15 @@
 //! `rlhf score`: what a reward model says of answers.
 
-use crate::args::{CommonArgs, ReadingArgs};
-use crate::commands::generate::{place_of, refuse_unwritable};
+use crate::args::{BadRowArgs, CommonArgs, ReadingArgs};
+use crate::commands::generate::{place_of, refuse_none, refuse_unwritable};
+use crate::commands::stage::note_skipped;
 use crate::console;
 use crate::error::CliError;
 use crate::model_folder::{RewardFolder, load_reward};
 use crate::session::Session;
 use clap::Args;
 use rlhf_data::{
-    DataError, DataFile, DataSet, Format, OnBadRow, check_file, load_conversations,
+    DataError, DataFile, DataSet, Format, Loaded, OnBadRow, Prompt, check_file, load_conversations,
     load_preferences, load_prompts, load_responses, write_jsonl,
 };
 use rlhf_eval::Figure;
@@ -25,6 +26,9 @@ pub(crate) struct ScoreArgs {
     /// How the data are read.
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
+    /// What happens to rows that can't be used.
+    #[command(flatten)]
+    pub(crate) bad_rows: BadRowArgs,
     /// The folder of the reward model
     #[arg(long, value_name = "DIR")]
     pub(crate) reward: PathBuf,
@@ -59,14 +63,28 @@ struct Totals {
 pub(crate) fn score(args: &ScoreArgs) -> Result<(), CliError> {
     let session = Session::new(&args.common)?;
     let folder = load_reward(&args.reward, &session.device)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut skipped) = (Vec::new(), 0);
+    let on_bad_row = args.bad_rows.on_bad_row.into();
     let data = args.reading.open_unweighted(&args.data)?;
     for file in data.files() {
-        rows.extend(read(file)?);
+        let read = read(file, on_bad_row)?;
+        rows.extend(read.rows);
+        skipped += read.skipped;
     }
     refuse_unwritable(args.out.as_deref())?;
     let source = folder.source(&session.device, session.config.eval.batch_size);
-    refuse_unreadable(&rows, &folder, (&source, &data))?;
+    let reasons = rows.iter().map(|row| why_unreadable(row, &folder, &source));
+    let reasons: Vec<Option<String>> = reasons.collect();
+    if on_bad_row == OnBadRow::Skip {
+        let all = rows.len();
+        let mut readable = reasons.iter().map(Option::is_none);
+        rows.retain(|_| readable.next().unwrap_or(true));
+        skipped += all - rows.len();
+    } else {
+        refuse_unreadable(&reasons, &data)?;
+    }
+    refuse_none(rows.len(), &data, skipped)?;
+    note_skipped(&session, "score", skipped);
     let mut totals = Totals::default();
     let mut progress = session.progress();
     let (total, mut done) = (rows.len() as u64, 0);
@@ -83,46 +101,46 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<(), CliError> {
 }
 
 /// The rows of a file, by its format.
-fn read(file: &DataFile) -> Result<Vec<Scored>, CliError> {
+fn read(file: &DataFile, on_bad_row: OnBadRow) -> Result<Loaded<Scored>, CliError> {
     let format = check_file(file)?.format;
     let format = format.as_deref().and_then(Format::from_name);
     if format.is_some_and(Format::is_pairs) {
-        let pairs = load_preferences(file, OnBadRow::Fail)?.rows;
-        let originals = load_prompts(file, OnBadRow::Fail)?.rows;
-        let scored = pairs
-            .into_iter()
-            .zip(originals)
-            .map(|(pair, original)| Scored {
+        let pairs = load_preferences(file, on_bad_row)?;
+        return Ok(with_originals(
+            file,
+            on_bad_row,
+            pairs,
+            |pair, original| Scored {
                 row: original.row,
                 prompt: pair.prompt,
                 answers: vec![
                     ("chosen_reward", pair.chosen, None),
                     ("rejected_reward", pair.rejected, None),
                 ],
-            });
-        return Ok(scored.collect());
+            },
+        )?);
     }
     if format.is_some_and(Format::is_demonstrations) {
-        let conversations = load_conversations(file, OnBadRow::Fail)?.rows;
-        let originals = load_prompts(file, OnBadRow::Fail)?.rows;
-        let scored = conversations
-            .into_iter()
-            .zip(originals)
-            .map(|(conversation, original)| {
-                let answered = conversation
+        let conversations = load_conversations(file, on_bad_row)?;
+        return Ok(with_originals(
+            file,
+            on_bad_row,
+            conversations,
+            |conversation, original| {
+                let mut after = conversation
                     .messages
                     .into_iter()
-                    .nth(original.messages.len());
-                let answer = answered.map(|m| m.content).unwrap_or_default();
+                    .skip(original.messages.len());
+                let answer = after.next().map(|m| m.content).unwrap_or_default();
                 Scored {
                     row: original.row,
                     prompt: original.messages,
                     answers: vec![("reward", answer, None)],
                 }
-            });
-        return Ok(scored.collect());
+            },
+        )?);
     }
-    let responses = load_responses(file, OnBadRow::Fail).map_err(|e| match e {
+    let responses = load_responses(file, on_bad_row).map_err(|e| match e {
         DataError::WrongFormat { file, found, .. } => {
             let wanted = "answers or preference rows";
             CliError::from(DataError::WrongFormat {
@@ -138,7 +156,25 @@ fn read(file: &DataFile) -> Result<Vec<Scored>, CliError> {
         prompt: r.messages,
         answers: vec![("reward", r.response, r.tokens)],
     });
-    Ok(scored.collect())
+    Ok(Loaded {
+        rows: scored.collect(),
+        skipped: responses.skipped,
+    })
+}
+
+/// Rows beside what stood in the file; what makes a row bad doesn't depend on what it is read for.
+fn with_originals<T>(
+    file: &DataFile,
+    on_bad_row: OnBadRow,
+    loaded: Loaded<T>,
+    join: impl Fn(T, Prompt) -> Scored,
+) -> Result<Loaded<Scored>, DataError> {
+    let originals = load_prompts(file, on_bad_row)?.rows;
+    let rows = loaded.rows.into_iter().zip(originals);
+    Ok(Loaded {
+        rows: rows.map(|(row, original)| join(row, original)).collect(),
+        skipped: loaded.skipped,
+    })
 }
 
 impl Scored {
@@ -152,35 +188,35 @@ impl Scored {
     }
 }
 
-/// Refuses rows that the model can't read, with their place, before any is scored.
-fn refuse_unreadable(
-    rows: &[Scored],
-    folder: &RewardFolder,
-    (source, files): (&RewardModel<'_>, &DataSet),
-) -> Result<(), CliError> {
+/// Why the model can't read a row, if it can't.
+fn why_unreadable(row: &Scored, folder: &RewardFolder, source: &RewardModel<'_>) -> Option<String> {
     let vocabulary = folder.model.config().vocab_size;
-    for (index, row) in rows.iter().enumerate() {
-        let answers: Vec<Answer<'_>> = row.answers().collect();
-        let ids = encode_answers(&folder.tokenizer, &answers, source.max_length);
-        let reason = match ids {
-            Err(e) => e.to_string(),
-            Ok(ids) => match ids
-                .into_iter()
-                .flatten()
-                .find(|&id| id as usize >= vocabulary)
-            {
-                None => continue,
-                Some(id) => format!(
+    let answers: Vec<Answer<'_>> = row.answers().collect();
+    match encode_answers(&folder.tokenizer, &answers, source.max_length) {
+        Err(e) => Some(e.to_string()),
+        Ok(ids) => ids
+            .into_iter()
+            .flatten()
+            .find(|&id| id as usize >= vocabulary)
+            .map(|id| {
+                format!(
                     "field `tokens`: {id} is no token of the reward model, which has {vocabulary}"
-                ),
-            },
-        };
-        let error = CliError::usage(format!("{}: {reason}", place_of(files, index)));
-        return Err(error.hint(
-            "score answers with a reward model of the same tokenizer; `tokens` may be left out",
-        ));
+                )
+            }),
     }
-    Ok(())
+}
+
+/// Refuses the first row that the model can't read, with its place.
+fn refuse_unreadable(reasons: &[Option<String>], data: &DataSet) -> Result<(), CliError> {
+    let found = reasons.iter().enumerate();
+    let Some((index, reason)) = found.filter_map(|(i, r)| Some((i, r.as_ref()?))).next() else {
+        return Ok(());
+    };
+    let error = CliError::usage(format!("{}: {reason}", place_of(data, index)));
+    Err(error.hint(
+        "score answers with a reward model of the same tokenizer, `tokens` may be left out; or \
+         leave such rows out with --on-bad-row skip",
+    ))
 }
 
 fn score_part(

@@ -2,7 +2,7 @@
 
 use crate::args::{SftArgs, open_as_they_are};
 use crate::commands::pretrain::{encode_enough, optional_texts};
-use crate::commands::stage::{Stage, note_skipped, run_alone, run_stage};
+use crate::commands::stage::{Stage, note_kept, note_skipped, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
 use crate::model_folder::{Policy, save_policy};
@@ -91,8 +91,9 @@ pub(crate) fn stage(
         };
         Ok(match rlhf_train::sft(settings, data, model, context)? {
             Outcome::Interrupted { step } => Outcome::Interrupted { step },
-            Outcome::Finished(model) => {
-                Outcome::Finished(save_policy(&out, &model, &beside, card)?)
+            Outcome::Finished(kept) => {
+                note_kept(session, "sft", kept.step, settings.steps);
+                Outcome::Finished(save_policy(&out, &kept.model, &beside, card)?)
             }
         })
     })

@@ -142,6 +142,20 @@ pub(crate) fn note_truncated(session: &Session, stage: &str, truncated: usize, t
     }
 }
 
+/// Which weights a stage leaves is said where they are not those of its last update.
+pub(crate) fn note_kept(session: &Session, stage: &str, step: u64, steps: u64) {
+    if step == 0 {
+        session.note(&format!(
+            "{stage}: no update lowered the loss on held-out rows: the model is the one it began with"
+        ));
+    } else if step < steps {
+        session.note(&format!(
+            "{stage}: the model is that of update {step} of {steps}, whose loss on held-out rows is \
+             the lowest"
+        ));
+    }
+}
+
 /// How many rows were left out is said, never hidden.
 pub(crate) fn note_skipped(session: &Session, stage: &str, skipped: usize) {
     if skipped > 0 {

@@ -224,3 +224,32 @@ fn a_chat_answers_each_line_and_forgets_what_does_not_fit() {
     rlhf(&[&base[..], &["--prompt", &long]].concat()).refused(&["the turn has"]);
     rlhf(&["chat", "--model", "gone"]).refused(&["gone"]);
 }
+
+#[test]
+fn lines_of_plain_text_are_answered_and_those_that_cannot_be_are_named_or_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = language_model(dir.path());
+    let prompts = dir.path().join("p.txt");
+    let long = "xyz ".repeat(CONTEXT);
+    fs::write(&prompts, format!("the cat\nsat\n\nran\n{long}\n")).unwrap();
+    let generate = |more: &[&str]| {
+        let args = ["generate", "--model", model.to_str().unwrap(), "--prompts"];
+        let brief = [prompts.to_str().unwrap(), "--max-new-tokens", "3"];
+        rlhf(&[&args[..], &brief, more].concat())
+    };
+    generate(&[]).refused(&["p.txt:5", "tokens"]);
+    let found = generate(&["--on-bad-row", "skip"]).succeeded();
+    assert!(
+        found.stderr.contains("1 rows can't be used"),
+        "{}",
+        found.stderr
+    );
+    let asked: Vec<Value> = found
+        .json_lines()
+        .iter()
+        .map(|r| r["prompt"].clone())
+        .collect();
+    assert_eq!(asked, ["the cat", "sat", "ran"]);
+    fs::write(&prompts, &long).unwrap();
+    generate(&["--on-bad-row", "skip"]).refused(&["p.txt", "skipped"]);
+}

@@ -111,6 +111,33 @@ fn what_cannot_be_scored_is_refused() {
     score(good, &alien).refused(&["alien.jsonl:1", "99999"]);
     score(good, &long).refused(&["long.jsonl:1"]);
     score(good, &path("gone.jsonl")).refused(&["gone.jsonl"]);
+    let mixed = path("mixed.jsonl");
+    let rows = [
+        "{\"prompt\": \"a\", \"response\": \"b\"}\n",
+        "{\"prompt\": 1}\n",
+    ]
+    .concat();
+    let all = [
+        fs::read_to_string(&alien).unwrap(),
+        rows,
+        fs::read_to_string(&long).unwrap(),
+    ];
+    fs::write(&mixed, all.concat()).unwrap();
+    let skip = ["--on-bad-row", "skip"];
+    let some = ["score", "--reward", good, "--data", &mixed];
+    let scored = rlhf(&[&some[..], &skip].concat()).succeeded();
+    assert!(
+        scored.stderr.contains("3 rows can't be used"),
+        "{}",
+        scored.stderr
+    );
+    let scored = scored.json_lines();
+    assert_eq!(
+        (scored.len(), &scored[0]["response"]),
+        (1, &Value::from("b"))
+    );
+    let none = ["score", "--reward", good, "--data", &alien];
+    rlhf(&[&none[..], &skip].concat()).refused(&["alien.jsonl", "skipped"]);
     score(&path("none"), &alien).refused(&["--reward", "none"]);
     let model = model.to_str().unwrap();
     score(model, &texts).refused(&[model]);

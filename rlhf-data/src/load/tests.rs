@@ -65,6 +65,27 @@ fn a_format_that_does_not_serve_is_named() {
 }
 
 #[test]
+fn the_lines_of_plain_text_are_prompts_and_its_paragraphs_text() {
+    let files = Files::new();
+    let text = "\u{feff}So I was like\r\n* a list\n\nThe man then\n";
+    let path = [files.file("a.txt", text)];
+    let prompts = load_prompts(&path, OnBadRow::Fail).unwrap().rows;
+    let texts: Vec<_> = prompts
+        .iter()
+        .map(|p| p.messages[0].content.as_str())
+        .collect();
+    assert_eq!(texts, ["So I was like", "* a list", "The man then"]);
+    assert_eq!(prompts[2].row["prompt"], "The man then");
+    assert_eq!(load_texts(&path, OnBadRow::Fail).unwrap().rows.len(), 2);
+    let rows = files.file("a.jsonl", "{\"text\": \"a\\nb\"}\n");
+    let refused = load_prompts(&[rows], OnBadRow::Fail).unwrap_err();
+    assert!(matches!(
+        refused,
+        DataError::WrongFormat { found: "text", .. }
+    ));
+}
+
+#[test]
 fn prompts_come_from_every_format_with_turns() {
     let files = Files::new();
     let rows = [

@@ -9,7 +9,7 @@ use rlhf_reward::{
     evaluate_comparisons, train_reward,
 };
 use rlhf_train::parameters::named_parameters;
-use rlhf_train::{Metrics, Outcome, Schedule, TrainError, checkpoint};
+use rlhf_train::{Kept, Metrics, Outcome, Schedule, TrainError, checkpoint};
 use std::path::Path;
 
 /// Answers with "good" in them beat those with "bad"; those with neither lie between.
@@ -56,7 +56,7 @@ fn config() -> RewardConfig {
     }
 }
 
-type Trained = Result<Outcome<(ScoreModel, RewardSummary)>, RewardError>;
+type Trained = Result<Outcome<(Kept<ScoreModel>, RewardSummary)>, RewardError>;
 
 fn go(config: &RewardConfig, dir: &Path, interrupt_at: u64) -> (Trained, Vec<Metrics>) {
     let tokenizer = tokenizer();
@@ -69,7 +69,7 @@ fn go(config: &RewardConfig, dir: &Path, interrupt_at: u64) -> (Trained, Vec<Met
 
 fn finished(outcome: Trained) -> (Vec<NamedTensor>, RewardSummary) {
     match outcome.unwrap() {
-        Outcome::Finished((model, summary)) => (named_parameters(&model), summary),
+        Outcome::Finished((kept, summary)) => (named_parameters(&kept.model), summary),
         Outcome::Interrupted { step } => panic!("interrupted at {step}"),
     }
 }
@@ -84,7 +84,7 @@ fn it_learns_what_separates_the_answers() {
         ..config()
     };
     let (outcome, seen) = go(&config, dir.path(), 0);
-    let Outcome::Finished((model, summary)) = outcome.unwrap() else {
+    let Outcome::Finished((kept, summary)) = outcome.unwrap() else {
         panic!("interrupted")
     };
     assert!(seen[59].get("loss").unwrap() < 0.5 * seen[0].get("loss").unwrap());
@@ -95,6 +95,8 @@ fn it_learns_what_separates_the_answers() {
         summary.loss, best,
         "the best measurement is what is returned"
     );
+    let (model, step) = (kept.model, kept.step as usize);
+    assert_eq!(measurements[step / 10 - 1], best);
     let tokenizer = tokenizer();
     let fresh = encoded(&tokenizer, 200);
     let fresh: Vec<&EncodedComparison> = fresh[60..].iter().collect();

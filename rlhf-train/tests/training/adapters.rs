@@ -8,7 +8,7 @@ use rlhf_model::{LoraConfig, NamedTensor, Transformer};
 use rlhf_train::optim::StepError;
 use rlhf_train::parameters::named_parameters;
 use rlhf_train::supervised::{row_of, supervised_gradients};
-use rlhf_train::{AdamW, AdamWConfig, Metrics, Outcome, SftConfig, SftData, checkpoint, sft};
+use rlhf_train::{AdamW, AdamWConfig, Kept, Metrics, Outcome, SftConfig, SftData, checkpoint, sft};
 use std::path::Path;
 
 fn lora(dropout: f64) -> LoraConfig {
@@ -38,7 +38,7 @@ fn config() -> SftConfig {
     }
 }
 
-fn go(model: Transformer, dir: &Path, at: At) -> (Outcome<Transformer>, Vec<Metrics>) {
+fn go(model: Transformer, dir: &Path, at: At) -> (Outcome<Kept<Transformer>>, Vec<Metrics>) {
     let rows = demonstrations(60);
     let data = SftData {
         demonstrations: &rows,
@@ -48,9 +48,9 @@ fn go(model: Transformer, dir: &Path, at: At) -> (Outcome<Transformer>, Vec<Metr
     (outcome.unwrap(), seen)
 }
 
-fn finished(outcome: Outcome<Transformer>) -> Transformer {
+fn finished(outcome: Outcome<Kept<Transformer>>) -> Transformer {
     match outcome {
-        Outcome::Finished(model) => model,
+        Outcome::Finished(kept) => kept.model,
         Outcome::Interrupted { step } => panic!("interrupted at {step}"),
     }
 }
@@ -93,7 +93,7 @@ fn a_resumed_run_with_dropout_equals_an_uninterrupted_one() {
     let (second, rest) = go(adapted(0.2), dir.path(), At::Never);
     seen.extend(rest);
     assert_eq!(seen, all);
-    let named = |model: Outcome<Transformer>| named_parameters(&finished(model));
+    let named = |model: Outcome<Kept<Transformer>>| named_parameters(&finished(model));
     assert_eq!(named(second), named(whole));
     // Dropout is not without effect.
     let dir = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use rlhf_model::{NamedTensor, TokenBatch, Transformer, token_logprobs};
 use rlhf_random::Rng;
 use rlhf_train::parameters::named_parameters;
 use rlhf_train::{
-    DpoConfig, Metrics, Outcome, PreferencePair, Schedule, TrainError, checkpoint, dpo,
+    DpoConfig, Kept, Metrics, Outcome, PreferencePair, Schedule, TrainError, checkpoint, dpo,
 };
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn config() -> DpoConfig {
     }
 }
 
-type Trained = Result<Outcome<Transformer>, TrainError>;
+type Trained = Result<Outcome<Kept<Transformer>>, TrainError>;
 
 fn go(config: &DpoConfig, dir: &Path, at: At) -> (Trained, Vec<Metrics>) {
     run(dir, at, |ctx| dpo(config, &pairs(60), model(), ctx))
@@ -66,7 +66,7 @@ fn once(config: &DpoConfig) -> (Vec<NamedTensor>, Vec<Metrics>) {
 
 fn finished(outcome: Trained) -> Vec<NamedTensor> {
     match outcome.unwrap() {
-        Outcome::Finished(model) => named_parameters(&model),
+        Outcome::Finished(kept) => named_parameters(&kept.model),
         Outcome::Interrupted { step } => panic!("interrupted at {step}"),
     }
 }

@@ -6,7 +6,7 @@ use rlhf_model::{NamedTensor, Transformer};
 use rlhf_random::Rng;
 use rlhf_train::parameters::named_parameters;
 use rlhf_train::sft::fit_demonstrations;
-use rlhf_train::{Metrics, Outcome, SftConfig, SftData, TrainError, checkpoint, sft};
+use rlhf_train::{Kept, Metrics, Outcome, SftConfig, SftData, TrainError, checkpoint, sft};
 use std::path::Path;
 
 fn config() -> SftConfig {
@@ -26,7 +26,11 @@ fn config() -> SftConfig {
 
 type Result<T> = std::result::Result<T, TrainError>;
 
-fn go(config: &SftConfig, dir: &Path, at: At) -> (Result<Outcome<Transformer>>, Vec<Metrics>) {
+fn go(
+    config: &SftConfig,
+    dir: &Path,
+    at: At,
+) -> (Result<Outcome<Kept<Transformer>>>, Vec<Metrics>) {
     let (demonstrations, pretraining) = (demonstrations(30), documents(10));
     let data = SftData {
         demonstrations: &demonstrations,
@@ -35,9 +39,9 @@ fn go(config: &SftConfig, dir: &Path, at: At) -> (Result<Outcome<Transformer>>, 
     run(dir, at, |ctx| sft(config, data, model(), ctx))
 }
 
-fn finished(outcome: Result<Outcome<Transformer>>) -> Vec<NamedTensor> {
+fn finished(outcome: Result<Outcome<Kept<Transformer>>>) -> Vec<NamedTensor> {
     match outcome.unwrap() {
-        Outcome::Finished(model) => named_parameters(&model),
+        Outcome::Finished(kept) => named_parameters(&kept.model),
         Outcome::Interrupted { step } => panic!("interrupted at {step}"),
     }
 }
@@ -84,6 +88,7 @@ fn the_best_held_out_weights_are_kept() {
     );
     assert!(of(best) < of(&seen[0]) && of(&seen[39]) > of(best));
     assert_eq!(seen[39].get("best_eval_loss"), Some(of(best)));
+    assert!(matches!(&outcome, Ok(Outcome::Finished(kept)) if kept.step == best.step));
     let dir = tempfile::tempdir().unwrap();
     let (outcome_there, _) = go(&config, dir.path(), At::Interrupt(best.step));
     assert!(matches!(outcome_there, Ok(Outcome::Interrupted { .. })));
