@@ -23,8 +23,12 @@ pub(crate) enum Work {
     Pretrain,
     /// A training step with loss on the responses.
     Sft,
+    /// As `sft`, of adapters of rank 16 on every matrix but the head.
+    LoraSft,
     /// A training step of a reward model on pairs.
     Reward,
+    /// A training step of direct preference optimisation, the reference's log-probs included.
+    Dpo,
     /// Answers sampled to prompts.
     Generate,
     /// A whole update of PPO: answers, scores, experience, gradient steps.
@@ -34,7 +38,7 @@ pub(crate) enum Work {
 /// How much work, and how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
-    /// Sequences; pairs for `reward`, prompts for `generate` and `ppo-step`.
+    /// Sequences; pairs for `reward` and `dpo`, prompts for `generate` and `ppo-step`.
     pub(crate) batch: usize,
     /// Tokens of a prompt.
     pub(crate) prompt: usize,
@@ -106,7 +110,9 @@ pub(crate) fn measure(
     match work {
         Work::Pretrain => training::supervised(subject, size, 1, device).map(|m| vec![m]),
         Work::Sft => training::supervised(subject, size, size.prompt, device).map(|m| vec![m]),
+        Work::LoraSft => training::lora(subject, size, device).map(|m| vec![m]),
         Work::Reward => training::reward(subject, size, device).map(|m| vec![m]),
+        Work::Dpo => training::dpo(subject, size, device).map(|m| vec![m]),
         Work::Generate => writing::generate(subject, size),
         Work::PpoStep => ppo::step(subject, size, device).map(|m| vec![m]),
     }

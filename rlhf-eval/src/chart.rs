@@ -77,7 +77,8 @@ pub(crate) fn text(ink: Ink, size: u32, h: HPos, v: VPos) -> TextStyle<'static> 
 /// # Errors
 /// The drawing library fails.
 pub fn line_chart(curves: &[&Curve]) -> Result<Option<String>, EvalError> {
-    let finite: Vec<Vec<(f64, f64)>> = curves.iter().map(|c| usable(&c.points)).collect();
+    let shown = |c: &&Curve| without_start(usable(&c.points));
+    let finite: Vec<Vec<(f64, f64)>> = curves.iter().map(shown).collect();
     let all = || finite.iter().flatten();
     let turned = finite.iter().any(|points| turns(points));
     let side = if turned { 0.03 } else { 0.0 };
@@ -161,6 +162,24 @@ fn usable(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .copied()
         .filter(|&(x, y)| fine(x) && fine(y))
         .collect()
+}
+
+/// A long curve without the points of its first fiftieth that lie far from all that follows: the fall
+/// from random weights would leave the rest a flat line. The axis begins where the curve does.
+fn without_start(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let start = points.len() / 50;
+    if points.len() <= SMOOTHED_ABOVE || turns(&points) {
+        return points;
+    }
+    let Some(rest) = span(points[start..].iter().map(|p| p.1), 2.0) else {
+        return points;
+    };
+    let mut index = 0;
+    points.retain(|p| {
+        index += 1;
+        index > start || rest.contains(&p.1)
+    });
+    points
 }
 
 /// The range of the values widened by `pad` of its length, never empty; `None` of no values.

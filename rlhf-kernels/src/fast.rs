@@ -11,6 +11,7 @@ mod buffer;
 pub(crate) mod head;
 mod head_op;
 mod jobs;
+pub(crate) mod linear;
 mod product;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;

@@ -18,6 +18,7 @@
 mod adamw;
 mod attention;
 mod head;
+mod linear;
 mod rms_norm;
 mod rope;
 mod squares;
@@ -31,6 +32,7 @@ pub mod plain;
 pub use adamw::{AdamWStep, Moments, adamw};
 pub use attention::{AttentionSpan, attention};
 pub use head::{KEPT_LOGITS, linear_token_logprobs, linear_token_logprobs_entropy};
+pub use linear::linear;
 pub use plain::{gelu_tanh, layer_norm, softcap, softcapped_attention};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeTables, rope};

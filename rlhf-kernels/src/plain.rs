@@ -23,6 +23,12 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Te
     x / (mean_square + eps).sqrt() * weight.unsqueeze::<D>()
 }
 
+/// `x · weight` for each weight: `x` `[n, in]`, weights `[in, out]`, of any widths `out`.
+pub fn linear<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [Tensor<2>; N] {
+    crate::linear::check(&x, &weights);
+    weights.map(|weight| x.clone().matmul(weight))
+}
+
 /// `silu(gate) · up`, element by element (Shazeer 2020); both of one shape.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     crate::swiglu::check(&gate, &up);

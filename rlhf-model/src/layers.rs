@@ -3,7 +3,7 @@
 use crate::{LoraAdapter, ModelConfig};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use rlhf_kernels::{layer_norm, rms_norm};
+use rlhf_kernels::{layer_norm, linear, rms_norm};
 use rlhf_random::Rng;
 
 /// Matrix products of fewer rows than this take another route through the library and round
@@ -12,12 +12,18 @@ const MIN_ROWS: usize = 8;
 
 /// `x · w` for `x` `[n, in]`, `w` `[in, out]`.
 pub(crate) fn project(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
+    let [y] = project_each(x, [w]);
+    y
+}
+
+/// [`project`] by several matrices.
+fn project_each<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [Tensor<2>; N] {
     let [rows, width] = x.dims();
     if rows >= MIN_ROWS {
-        return x.matmul(w);
+        return linear(x, weights);
     }
     let fill = Tensor::zeros([MIN_ROWS - rows, width], &x.device());
-    Tensor::cat(vec![x, fill], 0).matmul(w).narrow(0, 0, rows)
+    linear(Tensor::cat(vec![x, fill], 0), weights).map(|y| y.narrow(0, 0, rows))
 }
 
 /// `x · weight + bias`, and what the adapters add.
@@ -34,7 +40,26 @@ pub struct Linear {
 impl Linear {
     /// `[n, in]` → `[n, out]`. With a stream, a trained adapter drops some of its input.
     pub fn forward(&self, x: Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
-        let y = project(x.clone(), self.weight.val());
+        let [y] = Self::forward_each([self], x, [dropout]);
+        y
+    }
+
+    /// [`Self::forward`] of several matrices with one input.
+    pub(crate) fn forward_each<const N: usize>(
+        linears: [&Self; N],
+        x: Tensor<2>,
+        dropout: [Option<&Rng>; N],
+    ) -> [Tensor<2>; N] {
+        let mut products =
+            project_each(x.clone(), linears.map(|linear| linear.weight.val())).into_iter();
+        std::array::from_fn(|i| {
+            let product = products.next().expect("one a matrix");
+            linears[i].with_the_rest(product, &x, dropout[i])
+        })
+    }
+
+    /// The product, with what is added to it.
+    fn with_the_rest(&self, y: Tensor<2>, x: &Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
         let y = match &self.bias {
             Some(bias) => y + bias.val().unsqueeze::<2>(),
             None => y,

@@ -2,7 +2,7 @@
 
 mod pairs;
 
-pub use pairs::{PreferencePair, encode_pairs};
+pub use pairs::{PairLogprobs, PreferencePair, encode_pairs, pair_logprobs};
 
 use crate::gradients::{Division, Summed, summed_gradients};
 use crate::held_out::hold_out;
@@ -15,7 +15,7 @@ use crate::{
 };
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use pairs::{Answer, PairLogprobs, Reference, answer_logprobs, division, no_data};
+use pairs::{Answer, Reference, answer_logprobs, division, no_data};
 use rlhf_data::Sampler;
 use rlhf_loss::{DpoInput, DpoLoss, PairLengths, dpo_loss};
 use rlhf_model::cores::each_part;
@@ -135,12 +135,17 @@ impl DpoConfig {
 
 /// What a batch of pairs gave, as sums over its pairs (and `nll` over the chosen answers' tokens).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct DpoFigures {
-    loss: f64,
-    nll: f64,
-    chosen_rewards: f64,
-    rejected_rewards: f64,
-    correct: f64,
+pub struct DpoFigures {
+    /// The preference loss.
+    pub loss: f64,
+    /// −log p of the chosen answers.
+    pub nll: f64,
+    /// Of chosen answers, β · log(p / p of the reference).
+    pub chosen_rewards: f64,
+    /// Of rejected answers.
+    pub rejected_rewards: f64,
+    /// Pairs whose chosen answer has the higher reward.
+    pub correct: f64,
 }
 
 impl DpoFigures {
@@ -416,8 +421,12 @@ fn of_part<'a>(
 }
 
 /// The gradient of an update's loss: a mean over its pairs, and over the tokens of its chosen
-/// answers for the language-model term. The figures are sums over the parts' pairs.
-fn dpo_gradients(
+/// answers for the language-model term. `reference` are the log-probs that the reference policy gives
+/// to the batch's pairs. The figures are sums over the parts' pairs.
+///
+/// # Errors
+/// If a pair does not fit the model.
+pub fn dpo_gradients(
     config: &DpoConfig,
     model: &Transformer,
     batch: &[&PreferencePair],

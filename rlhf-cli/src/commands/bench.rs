@@ -26,7 +26,7 @@ pub(crate) struct BenchArgs {
     /// A shape with random weights (tiny, small, gpt2ish, smol135), or a model's folder
     #[arg(long, value_name = "NAME|DIR", default_value = SHAPES[0])]
     pub(crate) model: String,
-    /// Sequences; pairs for reward, prompts for generate and ppo-step
+    /// Sequences; pairs for reward and dpo, prompts for generate and ppo-step
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one::<usize>)]
     pub(crate) batch: usize,
     /// Tokens of a prompt

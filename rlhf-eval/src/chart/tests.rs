@@ -48,6 +48,19 @@ fn what_cannot_be_placed_is_left_out() {
 }
 
 #[test]
+fn the_fall_from_random_weights_leaves_the_picture_and_a_spike_does_not() {
+    let loss = |i: i32| 0.5 + 40.0 * (-f64::from(i) / 8.0).exp();
+    let points: Vec<(f64, f64)> = (0..5_000).map(|i| (f64::from(i), loss(i))).collect();
+    let kept = without_start(points.clone());
+    assert!(kept[0].1 < 2.0 && kept.len() >= 4_900, "{:?}", kept[0]);
+    assert_eq!(kept[kept.len() - 4_900..], points[100..]);
+    let mut spiked = points.clone();
+    spiked[2_500].1 = 100.0;
+    assert_eq!(without_start(spiked.clone()), spiked);
+    assert_eq!(without_start(points[..40].to_vec()), points[..40]);
+}
+
+#[test]
 fn long_curves_are_thinned_and_keep_their_spikes() {
     let mut points: Vec<(f64, f64)> = (0..10_000).map(|i| (f64::from(i), 1.0)).collect();
     points[7777].1 = 50.0;

@@ -2,6 +2,7 @@
 
 mod attention;
 mod head;
+mod linear;
 mod pointwise;
 mod sample;
 mod update;

@@ -92,8 +92,20 @@ impl<'a> Step<'a> {
 
     /// The output of one matrix of a block, whose place there is `part`.
     fn apply(&self, linear: &Linear, x: Tensor<2>, (layer, part): (usize, usize)) -> Tensor<2> {
-        let dropout = self.dropout.as_ref().map(|rng| rng.key(layer).key(part));
-        linear.forward(x, dropout.as_ref())
+        let [y] = self.apply_each([linear], x, (layer, [part]));
+        y
+    }
+
+    /// The outputs of several matrices of a block that have one input.
+    fn apply_each<const N: usize>(
+        &self,
+        linears: [&Linear; N],
+        x: Tensor<2>,
+        (layer, parts): (usize, [usize; N]),
+    ) -> [Tensor<2>; N] {
+        let of = |part: usize| self.dropout.as_ref().map(|rng| rng.key(layer).key(part));
+        let dropout = parts.map(of);
+        Linear::forward_each(linears, x, dropout.each_ref().map(Option::as_ref))
     }
 }
 
@@ -123,13 +135,16 @@ impl Block {
     }
 
     fn feed_forward(&self, y: Tensor<2>, step: &Step<'_>, layer: usize) -> Tensor<2> {
-        let up = step.apply(&self.up, y.clone(), (layer, UP));
-        let gate = self.gate.as_ref();
-        let gate = gate.map(|gate| step.apply(gate, y, (layer, GATE)));
-        let inner = match gate {
-            Some(gate) if step.config.family.gelu() => gelu_tanh(gate) * up,
-            Some(gate) => swiglu(gate, up),
-            None => gelu_tanh(up),
+        let inner = match &self.gate {
+            Some(gate) => {
+                let [gate, up] = step.apply_each([gate, &self.up], y, (layer, [GATE, UP]));
+                if step.config.family.gelu() {
+                    gelu_tanh(gate) * up
+                } else {
+                    swiglu(gate, up)
+                }
+            }
+            None => gelu_tanh(step.apply(&self.up, y, (layer, UP))),
         };
         step.apply(&self.down, inner, (layer, DOWN))
     }
@@ -174,9 +189,8 @@ impl Block {
         let width = config.head_dim();
         let by_head = |x: Tensor<2>, heads: usize| x.reshape([step.batch, step.time, heads, width]);
         if let [q, k, v] = self.qkv.as_slice() {
-            return [(q, heads, 0), (k, kv, 1), (v, kv, 2)].map(|(matrix, heads, part)| {
-                by_head(step.apply(matrix, y.clone(), (layer, part)), heads)
-            });
+            let [q, k, v] = step.apply_each([q, k, v], y, (layer, [0, 1, 2]));
+            return [by_head(q, heads), by_head(k, kv), by_head(v, kv)];
         }
         let all = step.apply(&self.qkv[0], y, (layer, 0));
         let part = |start: usize, heads: usize| {

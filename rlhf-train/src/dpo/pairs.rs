@@ -78,8 +78,8 @@ pub(super) fn no_data(reason: String) -> TrainError {
     TrainError::NoData { stage, reason }
 }
 
-/// The summed log-probs of a pair's answers.
-pub(super) type PairLogprobs = (f32, f32);
+/// The summed log-probs of a pair's answers, the chosen one's first.
+pub type PairLogprobs = (f32, f32);
 
 /// The frozen policy that a trained one is held to, and what it gives to the pairs it was asked
 /// about: each is computed once.
@@ -117,7 +117,10 @@ impl Reference {
 }
 
 /// The summed log-probs of the answers of pairs, without gradients.
-fn pair_logprobs(
+///
+/// # Errors
+/// If a pair does not fit the model.
+pub fn pair_logprobs(
     model: &Transformer,
     pairs: &[&PreferencePair],
     micro_batch: usize,

@@ -1,0 +1,291 @@
+//! Products of one input with up to three matrices, and their gradients.
+//!
+//! An operation has one output. Several products are a root, which computes all of them and whose own
+//! output means nothing, and one operation for each product that takes its output from the root. On
+//! the way back each leaves its gradient for the root, which comes last.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor};
+
+use super::buffer::written;
+use super::product::{Matrix, Target, Threads};
+use super::storage::{FlexFloat, dense, numbers, tensor};
+
+/// What the root and its products hand each other: outputs first, then gradients.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots(Arc<Mutex<Vec<Option<FlexFloat>>>>);
+
+impl Slots {
+    fn fill(&self, outputs: Vec<FlexFloat>) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *slots = outputs.into_iter().map(Some).collect();
+    }
+
+    fn put(&self, index: usize, gradient: FlexFloat) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(gradient);
+    }
+
+    fn take(&self, index: usize) -> Option<FlexFloat> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[index].take()
+    }
+}
+
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Linear: Backend {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear_pair(
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        slots: Slots,
+    ) -> FloatTensor<Self>;
+    fn linear_triple(
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        slots: Slots,
+    ) -> FloatTensor<Self>;
+    fn linear_part(root: FloatTensor<Self>, slots: Slots, index: usize) -> FloatTensor<Self>;
+}
+
+/// Shapes were checked.
+pub(crate) fn linear<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [Tensor<2>; N] {
+    let slots = Slots::default();
+    let input = x.clone().into_dispatch();
+    let mut taken = weights.clone().into_iter().map(Tensor::into_dispatch);
+    let mut next = || taken.next().expect("as many as were counted");
+    let root = match N {
+        2 => <Dispatch as Linear>::linear_pair(input, next(), next(), slots.clone()),
+        3 => <Dispatch as Linear>::linear_triple(input, next(), next(), next(), slots.clone()),
+        _ => {
+            return weights.map(|weight| {
+                let (x, weight) = (x.clone().into_dispatch(), weight.into_dispatch());
+                Tensor::from_dispatch(<Dispatch as Linear>::linear(x, weight))
+            });
+        }
+    };
+    std::array::from_fn(|index| {
+        let part = <Dispatch as Linear>::linear_part(root.clone(), slots.clone(), index);
+        Tensor::from_dispatch(part)
+    })
+}
+
+impl Linear for Flex {
+    fn linear(x: FlexFloat, weight: FlexFloat) -> FlexFloat {
+        product(&dense(x), &dense(weight))
+    }
+
+    fn linear_pair(x: FlexFloat, a: FlexFloat, b: FlexFloat, slots: Slots) -> FlexFloat {
+        slots.fill(Call::new(x, [a, b]).products());
+        nothing()
+    }
+
+    fn linear_triple(
+        x: FlexFloat,
+        a: FlexFloat,
+        b: FlexFloat,
+        c: FlexFloat,
+        slots: Slots,
+    ) -> FlexFloat {
+        slots.fill(Call::new(x, [a, b, c]).products());
+        nothing()
+    }
+
+    fn linear_part(_: FlexFloat, slots: Slots, index: usize) -> FlexFloat {
+        slots.take(index).expect("the root has filled it")
+    }
+}
+
+/// The operands of a call.
+#[derive(Clone, Debug)]
+struct Call {
+    x: FlexFloat,
+    weights: Vec<FlexFloat>,
+}
+
+impl Call {
+    fn new<const N: usize>(x: FlexFloat, weights: [FlexFloat; N]) -> Self {
+        Self {
+            x: dense(x),
+            weights: weights.into_iter().map(dense).collect(),
+        }
+    }
+
+    fn products(&self) -> Vec<FlexFloat> {
+        let of = |weight| product(&self.x, weight);
+        self.weights.iter().map(of).collect()
+    }
+
+    /// `Σ gradient · weightᵀ`, over the products that have a gradient.
+    fn gradient_of_x(&self, gradients: &[Option<FlexFloat>]) -> Option<FlexFloat> {
+        let [n, width] = sizes(&self.x);
+        let mut all = gradients.iter().zip(&self.weights);
+        let mut next = || all.find_map(|(gradient, weight)| Some((gradient.as_ref()?, weight)));
+        let (gradient, weight) = next()?;
+        let (gradient, weight) = (matrix(gradient), matrix(weight).t());
+        // SAFETY: the product covers the whole buffer.
+        let mut sum = unsafe {
+            written(n * width, |out| {
+                Target::unwritten(out, n, width, width).set(gradient, weight, 1.0, Threads::All);
+            })
+        };
+        while let Some((gradient, weight)) = next() {
+            let (gradient, weight) = (matrix(gradient), matrix(weight).t());
+            Target::new(&mut sum, n, width).add(gradient, weight, 1.0, Threads::All);
+        }
+        Some(tensor(sum, self.x.shape()))
+    }
+
+    /// `xᵀ · gradient`.
+    fn gradient_of_weight(&self, gradient: &FlexFloat) -> FlexFloat {
+        let ([_, width], [_, out]) = (sizes(&self.x), sizes(gradient));
+        of_product(matrix(&self.x).t(), matrix(gradient), [width, out])
+    }
+}
+
+/// A tensor that stands for the root's output.
+fn nothing() -> FlexFloat {
+    tensor(vec![0.0], Shape::new([1]))
+}
+
+fn sizes(x: &FlexFloat) -> [usize; 2] {
+    let shape = x.shape();
+    [shape[0], shape[1]]
+}
+
+/// A dense tensor as a matrix.
+fn matrix(x: &FlexFloat) -> Matrix<'_> {
+    let [rows, cols] = sizes(x);
+    Matrix::new(numbers(x), rows, cols, cols)
+}
+
+fn product(x: &FlexFloat, weight: &FlexFloat) -> FlexFloat {
+    let ([n, _], [_, out]) = (sizes(x), sizes(weight));
+    of_product(matrix(x), matrix(weight), [n, out])
+}
+
+fn of_product(a: Matrix<'_>, b: Matrix<'_>, [rows, cols]: [usize; 2]) -> FlexFloat {
+    // SAFETY: the product covers the whole buffer.
+    let values = unsafe {
+        written(rows * cols, |out| {
+            Target::unwritten(out, rows, cols, cols).set(a, b, 1.0, Threads::All);
+        })
+    };
+    tensor(values, Shape::new([rows, cols]))
+}
+
+/// One product, or the root of several: parents are `x` and the weights.
+#[derive(Debug)]
+struct Products;
+
+impl<const P: usize> Backward<Flex, P> for Products {
+    /// Of several products, where they leave their gradients.
+    type State = (Call, Option<Slots>);
+
+    fn backward(self, ops: Ops<Self::State, P>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (call, slots) = ops.state;
+        let own = grads.consume::<Flex>(&ops.node);
+        let gradients = match slots {
+            Some(slots) => (0..P - 1).map(|index| slots.take(index)).collect(),
+            None => vec![Some(dense(own))],
+        };
+        let mut parents = ops.parents.into_iter();
+        if let Some(to_x) = parents.next().flatten()
+            && let Some(gradient) = call.gradient_of_x(&gradients)
+        {
+            grads.register::<Flex>(to_x.id, gradient);
+        }
+        for (to_weight, gradient) in parents.zip(&gradients) {
+            if let (Some(to_weight), Some(gradient)) = (to_weight, gradient) {
+                grads.register::<Flex>(to_weight.id, call.gradient_of_weight(gradient));
+            }
+        }
+    }
+}
+
+/// One of several products; its parent is their root.
+#[derive(Debug)]
+struct Part;
+
+impl Backward<Flex, 1> for Part {
+    type State = (Slots, usize);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = dense(grads.consume::<Flex>(&ops.node));
+        let (slots, index) = ops.state;
+        if let [Some(root)] = ops.parents {
+            slots.put(index, gradient);
+            grads.register::<Flex>(root.id, nothing());
+        }
+    }
+}
+
+fn recorded<C: CheckpointStrategy, const P: usize>(
+    call: Call,
+    slots: Option<Slots>,
+    nodes: [NodeGuard; P],
+    out: FlexFloat,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    match Backward::<Flex, P>::prepare::<C>(Products, nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(op) => op.finish((call, slots), out),
+        OpsKind::UnTracked(op) => op.finish(out),
+    }
+}
+
+impl<C: CheckpointStrategy> Linear for Autodiff<Flex, C> {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node()];
+        let call = Call::new(x.into_primitive(), [weight.into_primitive()]);
+        let out = product(&call.x, &call.weights[0]);
+        recorded::<C, 2>(call, None, nodes, out)
+    }
+
+    fn linear_pair(
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        slots: Slots,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), a.node(), b.node()];
+        let weights = [a, b].map(FloatTensor::<Self>::into_primitive);
+        let call = Call::new(x.into_primitive(), weights);
+        slots.fill(call.products());
+        recorded::<C, 3>(call, Some(slots), nodes, nothing())
+    }
+
+    fn linear_triple(
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        slots: Slots,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), a.node(), b.node(), c.node()];
+        let weights = [a, b, c].map(FloatTensor::<Self>::into_primitive);
+        let call = Call::new(x.into_primitive(), weights);
+        slots.fill(call.products());
+        recorded::<C, 4>(call, Some(slots), nodes, nothing())
+    }
+
+    fn linear_part(root: FloatTensor<Self>, slots: Slots, index: usize) -> FloatTensor<Self> {
+        let nodes = [root.node()];
+        let out = Flex::linear_part(root.into_primitive(), slots.clone(), index);
+        match Backward::<Flex, 1>::prepare::<C>(Part, nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(op) => op.finish((slots, index), out),
+            OpsKind::UnTracked(op) => op.finish(out),
+        }
+    }
+}
