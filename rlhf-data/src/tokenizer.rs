@@ -2,6 +2,7 @@
 
 use crate::byte_alphabet::char_to_byte;
 use crate::error::DataError;
+use crate::guarded::guarded;
 use crate::special::{SpecialMatcher, SpecialToken};
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -63,8 +64,8 @@ impl Tokenizer {
         valid.map_err(|e| DataError::Tokenizer {
             reason: format!("not JSON: {e}"),
         })?;
-        let mut literal = tokenizers::Tokenizer::from_bytes(json).map_err(unusable)?;
-        literal.with_truncation(None).map_err(unusable)?;
+        let mut literal = library(|| tokenizers::Tokenizer::from_bytes(json))?;
+        library(|| literal.with_truncation(None).map(drop))?;
         literal.with_padding(None);
         literal.set_encode_special_tokens(true);
         let mut added: Vec<_> = literal.get_added_tokens_decoder().into_iter().collect();
@@ -78,7 +79,7 @@ impl Tokenizer {
             rstrip: token.rstrip,
         });
         let mut special = SpecialMatcher::new(special.collect());
-        let json = literal.to_string(true).map_err(unusable)?;
+        let json = library(|| literal.to_string(true))?;
         if let Some(id) = unknown_token(&literal) {
             special.allow(id);
         }
@@ -115,9 +116,9 @@ impl Tokenizer {
             return Ok(self.clone());
         }
         control.sort_by_key(|(id, _)| *id);
-        let mut guarded = (*self.inner.literal).clone();
+        let mut with_control = (*self.inner.literal).clone();
         let tokens = control.iter().map(|(_, token)| token.clone().special(true));
-        guarded.add_special_tokens(tokens).map_err(unusable)?;
+        library(|| with_control.add_special_tokens(tokens))?;
         let control = control.into_iter().map(|(id, token)| SpecialToken {
             id,
             content: token.content,
@@ -126,7 +127,7 @@ impl Tokenizer {
         });
         let inner = Inner {
             literal: Arc::clone(&self.inner.literal),
-            guarded: Some(guarded),
+            guarded: Some(with_control),
             recognising: OnceLock::new(),
             special: self.inner.special.with_control(control),
             json: self.inner.json.clone(),
@@ -177,11 +178,7 @@ impl Tokenizer {
     /// [`DataError::Tokenizer`] if the vocabulary lacks a character and has no unknown token, or
     /// if its model itself turns text into a special token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = self
-            .inner
-            .literal
-            .encode_fast(text, false)
-            .map_err(unusable)?;
+        let encoding = library(|| self.inner.literal.encode_fast(text, false))?;
         let special = &self.inner.special;
         self.refuse(encoding.get_ids(), |id| {
             special.forbids(id) && special.is_special(id)
@@ -192,8 +189,8 @@ impl Tokenizer {
     /// The ids of plain text in a conversation, each with the byte before which its text ends: no
     /// control token comes out of this.
     pub(crate) fn encode_guarded(&self, text: &str) -> Result<Vec<(u32, usize)>, DataError> {
-        let guarded = self.inner.guarded.as_ref().unwrap_or(&self.inner.literal);
-        let encoding = guarded.encode(text, false).map_err(unusable)?;
+        let literal = self.inner.guarded.as_ref().unwrap_or(&self.inner.literal);
+        let encoding = library(|| literal.encode(text, false))?;
         self.refuse(encoding.get_ids(), |id| self.inner.special.forbids(id))?;
         let ends = encoding.get_offsets().iter().map(|(_, end)| *end);
         Ok(encoding.get_ids().iter().copied().zip(ends).collect())
@@ -223,11 +220,8 @@ impl Tokenizer {
             recognising.set_encode_special_tokens(false);
             recognising
         });
-        Ok(recognising
-            .encode_fast(text, true)
-            .map_err(unusable)?
-            .get_ids()
-            .to_vec())
+        let encoding = library(|| recognising.encode_fast(text, true))?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of ids. Bytes that are not UTF-8 become U+FFFD; ids beyond the vocabulary, which
@@ -236,10 +230,7 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] if the decoder refuses the tokens.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, DataError> {
-        self.inner
-            .literal
-            .decode(ids, skip_special_tokens)
-            .map_err(unusable)
+        library(|| self.inner.literal.decode(ids, skip_special_tokens))
     }
 
     /// The bytes of text that a token stands for; a special token's are its name. None for an id
@@ -292,10 +283,9 @@ fn unknown_token(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
     }
 }
 
-fn unusable(error: tokenizers::Error) -> DataError {
-    DataError::Tokenizer {
-        reason: error.to_string(),
-    }
+/// A call of the library, which panics at some files that contradict themselves.
+fn library<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
+    guarded(call).map_err(|reason| DataError::Tokenizer { reason })
 }
 
 #[cfg(test)]

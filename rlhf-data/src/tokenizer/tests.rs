@@ -132,3 +132,16 @@ fn sentence_piece_tokens_are_bytes_and_spaces() {
         "truncation in the file is left out"
     );
 }
+
+/// The library panics at this one.
+#[test]
+fn a_decoder_that_cannot_be_read_is_an_error() {
+    let json = trained().to_json();
+    let value: Value = serde_json::from_str(&json).unwrap();
+    let decoder = value["decoder"].to_string();
+    let compact = value.to_string();
+    let broken = compact.replace(&decoder, "1e999");
+    assert_ne!(broken, compact);
+    let refused = Tokenizer::from_bytes(broken.as_bytes());
+    assert!(matches!(refused, Err(DataError::Tokenizer { .. })));
+}
