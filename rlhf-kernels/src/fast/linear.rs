@@ -123,10 +123,11 @@ impl Call {
         self.weights.iter().map(of).collect()
     }
 
-    /// `Σ gradient · weightᵀ`, over the products that have a gradient.
+    /// `Σ gradient · weightᵀ`, over the products that have a gradient, from the last to the first: as
+    /// Burn's graph adds them, so that both give the same bits where a product is summed in one go.
     fn gradient_of_x(&self, gradients: &[Option<FlexFloat>]) -> Option<FlexFloat> {
         let [n, width] = sizes(&self.x);
-        let mut all = gradients.iter().zip(&self.weights);
+        let mut all = gradients.iter().zip(&self.weights).rev();
         let mut next = || all.find_map(|(gradient, weight)| Some((gradient.as_ref()?, weight)));
         let (gradient, weight) = next()?;
         let (gradient, weight) = (matrix(gradient), matrix(weight).t());

@@ -40,7 +40,7 @@ pub trait Recompute: Module {
 
 impl Transformer {
     /// Sets whether training passes keep what enters each block only and compute the rest again
-    /// for the gradients: a third more work, a fraction of the memory.
+    /// for the gradients: one more forward pass of each block, and a block's activations at a time.
     pub fn with_gradient_checkpointing(mut self, on: bool) -> Self {
         self.tape = on.then(Tape::default);
         self
