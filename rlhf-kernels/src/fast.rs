@@ -4,6 +4,7 @@
 //! do not depend on the number of threads.
 
 pub(crate) mod adamw;
+pub(crate) mod add_linear;
 pub(crate) mod attention;
 mod attention_backward;
 mod attention_op;

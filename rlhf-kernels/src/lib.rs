@@ -32,7 +32,7 @@ pub mod plain;
 pub use adamw::{AdamWStep, Moments, adamw};
 pub use attention::{AttentionSpan, attention};
 pub use head::{KEPT_LOGITS, linear_token_logprobs, linear_token_logprobs_entropy};
-pub use linear::linear;
+pub use linear::{add_linear, linear};
 pub use plain::{gelu_tanh, layer_norm, softcap, softcapped_attention};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeTables, rope};

@@ -29,6 +29,12 @@ pub fn linear<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [Tensor<
     weights.map(|weight| x.clone().matmul(weight))
 }
 
+/// `y + x · weight`: `y` `[n, out]`, `x` `[n, in]`, `weight` `[in, out]`.
+pub fn add_linear(y: Tensor<2>, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    crate::linear::check_sum(&y, &x, &weight);
+    y + x.matmul(weight)
+}
+
 /// `silu(gate) · up`, element by element (Shazeer 2020); both of one shape.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     crate::swiglu::check(&gate, &up);

@@ -3,7 +3,7 @@
 use crate::{LoraAdapter, ModelConfig};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use rlhf_kernels::{layer_norm, linear, rms_norm};
+use rlhf_kernels::{add_linear, layer_norm, linear, rms_norm};
 use rlhf_random::Rng;
 
 /// Matrix products of fewer rows than this take another route through the library and round
@@ -24,6 +24,14 @@ fn project_each<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [Tenso
     }
     let fill = Tensor::zeros([MIN_ROWS - rows, width], &x.device());
     linear(Tensor::cat(vec![x, fill], 0), weights).map(|y| y.narrow(0, 0, rows))
+}
+
+/// `y + x · w`, as [`project`].
+pub(crate) fn add_projected(y: Tensor<2>, x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
+    if x.dims()[0] >= MIN_ROWS {
+        return add_linear(y, x, w);
+    }
+    y + project(x, w)
 }
 
 /// `x · weight + bias`, and what the adapters add.
@@ -65,7 +73,7 @@ impl Linear {
             None => y,
         };
         let adapters = self.adapters.iter();
-        adapters.fold(y, |y, adapter| y + adapter.forward(x.clone(), dropout))
+        adapters.fold(y, |y, adapter| adapter.add_to(y, x.clone(), dropout))
     }
 
     /// The weight with what the adapters add, `[in, out]`.

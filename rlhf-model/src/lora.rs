@@ -12,7 +12,7 @@ mod model;
 
 pub use config::LoraConfig;
 
-use crate::layers::project;
+use crate::layers::{add_projected, project};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use rlhf_random::Rng;
@@ -92,15 +92,15 @@ impl LoraAdapter {
         self.trained && self.dropout > 0.0
     }
 
-    /// `(x·A)·B·s` of `[n, in]`: `[n, out]`. With a stream, some of the input is dropped.
-    pub(crate) fn forward(&self, x: Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
+    /// `y + (x·A)·B·s`: `y` `[n, out]`, `x` `[n, in]`. With a stream, some of `x` is dropped.
+    pub(crate) fn add_to(&self, y: Tensor<2>, x: Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
         let x = match dropout {
             Some(rng) if self.drops() => dropped(x, self.dropout, rng.clone()),
             _ => x,
         };
         // The factor goes where the numbers are few.
         let low = project(x, self.a.val()) * self.scaling.factor(self.rank());
-        project(low, self.b.val())
+        add_projected(y, low, self.b.val())
     }
 
     /// `A·B·s`, `[in, out]`.

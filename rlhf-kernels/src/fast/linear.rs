@@ -146,8 +146,7 @@ impl Call {
 
     /// `xᵀ · gradient`.
     fn gradient_of_weight(&self, gradient: &FlexFloat) -> FlexFloat {
-        let ([_, width], [_, out]) = (sizes(&self.x), sizes(gradient));
-        of_product(matrix(&self.x).t(), matrix(gradient), [width, out])
+        product_of(matrix(&self.x).t(), matrix(gradient))
     }
 }
 
@@ -156,23 +155,24 @@ fn nothing() -> FlexFloat {
     tensor(vec![0.0], Shape::new([1]))
 }
 
-fn sizes(x: &FlexFloat) -> [usize; 2] {
+pub(super) fn sizes(x: &FlexFloat) -> [usize; 2] {
     let shape = x.shape();
     [shape[0], shape[1]]
 }
 
 /// A dense tensor as a matrix.
-fn matrix(x: &FlexFloat) -> Matrix<'_> {
+pub(super) fn matrix(x: &FlexFloat) -> Matrix<'_> {
     let [rows, cols] = sizes(x);
     Matrix::new(numbers(x), rows, cols, cols)
 }
 
 fn product(x: &FlexFloat, weight: &FlexFloat) -> FlexFloat {
-    let ([n, _], [_, out]) = (sizes(x), sizes(weight));
-    of_product(matrix(x), matrix(weight), [n, out])
+    product_of(matrix(x), matrix(weight))
 }
 
-fn of_product(a: Matrix<'_>, b: Matrix<'_>, [rows, cols]: [usize; 2]) -> FlexFloat {
+/// `a · b` as a new tensor.
+pub(super) fn product_of(a: Matrix<'_>, b: Matrix<'_>) -> FlexFloat {
+    let (rows, cols) = (a.rows(), b.cols());
     // SAFETY: the product covers the whole buffer.
     let values = unsafe {
         written(rows * cols, |out| {

@@ -41,6 +41,14 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn cols(self) -> usize {
+        self.cols
+    }
+
     /// The transposed matrix, no number moved.
     pub(crate) fn t(self) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use proptest::prelude::*;
-use rlhf_kernels::{linear, plain};
+use rlhf_kernels::{add_linear, linear, plain};
 
 use crate::sample::{Sample, assert_close, bits, leaf, numbers, with_threads};
 
@@ -79,6 +79,50 @@ proptest! {
         compare::<2>(seed, [n, width], widest, tracked, used);
         compare::<3>(seed, [n, width], widest, tracked, used);
         compare::<4>(seed, [n, width], widest, tracked, used);
+    }
+}
+
+/// Output and gradients by `y`, `x` and the weight; `y` is a leaf that is still held, or the only
+/// owner of its numbers.
+fn run_sum(
+    [y, x, weight, probe]: &[Tensor<2>; 4],
+    tracked: u8,
+    owned: bool,
+    body: fn(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
+) -> Vec<Option<Vec<f32>>> {
+    let is = |i: u8| tracked >> i & 1 == 1;
+    let [y, x, weight] = [(y, 0), (x, 1), (weight, 2)].map(|(of, i)| leaf(of, is(i)));
+    let onto = if owned { y.clone() * 1.0 } else { y.clone() };
+    let out = body(onto, x.clone(), weight.clone());
+    let mut found = vec![Some(numbers(out.clone())), Some(numbers(y.clone()))];
+    let loss = (out * leaf(probe, false)).sum();
+    let leaves = [y, x, weight];
+    if loss.is_tracked() {
+        let grads = loss.backward();
+        found.extend(leaves.iter().map(|leaf| leaf.grad(&grads).map(numbers)));
+    } else {
+        found.extend(leaves.iter().map(|_| None));
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_product_is_added_and_what_it_is_added_to_stays(
+        seed: u64, n in 1usize..70, width in 1usize..20, out in 1usize..90, tracked in 0u8..8, owned: bool,
+    ) {
+        let mut sample = Sample::new(seed);
+        let case = [[n, out], [n, width], [width, out], [n, out]].map(|shape| sample.tensor(shape, 1.0));
+        let fast = run_sum(&case, tracked, owned, add_linear);
+        let wanted = run_sum(&case, tracked, owned, plain::add_linear);
+        for (i, (fast, wanted)) in fast.iter().zip(&wanted).enumerate() {
+            prop_assert_eq!(fast.is_some(), wanted.is_some(), "result {} is there or not", i);
+            if let (Some(fast), Some(wanted)) = (fast, wanted) {
+                assert_close(&format!("result {i}"), fast, wanted, 3e-6);
+            }
+        }
     }
 }
 
