@@ -4,8 +4,8 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rlhf_loss::{
-    Denominator, GrpoInput, GrpoKl, GrpoLossConfig, PpoLossConfig, PpoLossInput, RatioLevel,
-    Reduction, grpo_loss, ppo_loss,
+    Denominator, GrpoInput, GrpoKl, GrpoLossConfig, PpoLossConfig, PpoLossInput, PpoLossOutput,
+    RatioLevel, Reduction, grpo_loss, ppo_loss,
 };
 
 /// Columns of one response token: new, old and reference log-prob, advantage, value, old value,
@@ -142,8 +142,23 @@ pub(crate) fn ppo(layout: &Layout, denominator: Denominator) -> Outcome {
     };
     let out = ppo_loss(input.clone(), &PPO, denominator);
     let gradients = out.total_loss.backward();
-    let scalars = [
-        &out.total_loss,
+    layout.valid(&out.ratio);
+    layout.valid(&out.per_token_policy_loss);
+    let by_row = [input.logprobs, input.values, input.entropy]
+        .map(|leaf| layout.valid(&leaf.grad(&gradients).expect("the loss depends on it")));
+    Outcome {
+        scalars: [&out.total_loss]
+            .into_iter()
+            .chain(ppo_figures(&out))
+            .map(number)
+            .collect(),
+        gradients: join(by_row),
+    }
+}
+
+/// What PPO's loss says beside the loss itself.
+pub(crate) fn ppo_figures(out: &PpoLossOutput) -> [&Tensor<1>; 11] {
+    [
         &out.policy_loss,
         &out.value_loss,
         &out.entropy,
@@ -155,15 +170,7 @@ pub(crate) fn ppo(layout: &Layout, denominator: Denominator) -> Outcome {
         &out.ratio_outside_fraction,
         &out.dual_clip_fraction,
         &out.value_clip_fraction,
-    ];
-    layout.valid(&out.ratio);
-    layout.valid(&out.per_token_policy_loss);
-    let by_row = [input.logprobs, input.values, input.entropy]
-        .map(|leaf| layout.valid(&leaf.grad(&gradients).expect("the loss depends on it")));
-    Outcome {
-        scalars: scalars.map(number).to_vec(),
-        gradients: join(by_row),
-    }
+    ]
 }
 
 /// The gradients of several tensors, one vector for each row.
