@@ -18,7 +18,7 @@ pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod simd;
 pub(crate) mod squares;
-mod storage;
+pub(crate) mod storage;
 mod strip;
 pub(crate) mod swiglu;
 

@@ -17,6 +17,8 @@
 
 mod adamw;
 mod attention;
+#[cfg(feature = "flex")]
+pub mod decode;
 mod head;
 mod linear;
 mod rms_norm;

@@ -1,6 +1,6 @@
 //! What every language model here offers.
 
-use crate::{KvCache, TokenBatch};
+use crate::{KvCache, PackedModel, TokenBatch};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -37,6 +37,11 @@ pub trait CausalLm: Module + Sync {
     /// Where logits are kept within ±this by `cap · tanh(logit / cap)`; they are the product of
     /// hidden states and head otherwise.
     fn logit_softcap(&self) -> Option<f64> {
+        None
+    }
+
+    /// The weights laid out for decoding on the CPU; `None` where the forward pass decodes.
+    fn packed(&self) -> Option<PackedModel> {
         None
     }
 

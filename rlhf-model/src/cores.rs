@@ -22,6 +22,12 @@ pub fn cores(device: &Device) -> usize {
     }
 }
 
+/// The threads of the program.
+#[cfg(feature = "flex")]
+pub(crate) fn available_cores() -> usize {
+    pools::threads()
+}
+
 /// Sets the threads of the program; possible before the first operation only. Without it there is
 /// one for each core, or as many as `RAYON_NUM_THREADS` says.
 ///

@@ -1,12 +1,19 @@
 //! Answers to prompts: the trait, its nouns, and a scripted implementation for tests.
 
+#[cfg(feature = "flex")]
+mod decode;
 mod local;
+mod plain;
+mod row;
 mod scripted;
 
+#[cfg(feature = "flex")]
+pub use decode::PackedModel;
 pub use local::LocalGenerator;
 pub use scripted::ScriptedGenerator;
 
 use crate::{ModelError, SamplingConfig};
+use row::Row;
 
 /// A prompt to be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +94,19 @@ impl<G: Generator + ?Sized> Generator for Box<G> {
     }
 }
 
-/// What a token means for the answer that it ends or continues.
-pub(crate) fn finish_of(token: u32, length: usize, config: &SamplingConfig) -> Option<Finish> {
-    if config.stop_ids.contains(&token) {
-        Some(Finish::Eos)
-    } else if config.extra_stop_ids.contains(&token) {
-        Some(Finish::Stop)
-    } else {
-        (length >= config.max_new_tokens).then_some(Finish::Length)
+/// What a model without a CPU to decode on packs: nothing.
+#[cfg(not(feature = "flex"))]
+#[derive(Debug)]
+pub enum PackedModel {}
+
+#[cfg(not(feature = "flex"))]
+impl PackedModel {
+    fn complete(
+        &self,
+        _: &[Request<'_>],
+        _: &SamplingConfig,
+        _: usize,
+    ) -> Result<Vec<Completion>, ModelError> {
+        match *self {}
     }
 }

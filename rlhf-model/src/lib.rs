@@ -44,7 +44,9 @@ pub use causal::CausalLm;
 pub use config::{Llama3Rope, ModelConfig, RopeScaling};
 pub use error::ModelError;
 pub use family::Family;
-pub use generate::{Completion, Finish, Generator, LocalGenerator, Request, ScriptedGenerator};
+pub use generate::{
+    Completion, Finish, Generator, LocalGenerator, PackedModel, Request, ScriptedGenerator,
+};
 pub use head::{ScoreModel, scalar_head};
 pub use layers::{Linear, Norm};
 pub use logprobs::{head_logprobs, head_logprobs_entropy, token_logprobs, token_logprobs_entropy};

@@ -14,8 +14,9 @@ pub(crate) struct Rotary {
 }
 
 /// `[position][frequency]`, grown as far as it was needed.
-#[derive(Debug, Default)]
-struct Angles {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Angles {
+    frequencies: usize,
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
@@ -26,6 +27,14 @@ impl Rotary {
             frequencies: frequencies(config).into(),
             known: Arc::default(),
         }
+    }
+
+    /// The angles of at least so many positions.
+    #[cfg(feature = "flex")]
+    pub(crate) fn angles(&self, positions: usize) -> Angles {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(&self.frequencies, positions);
+        known.clone()
     }
 
     /// The tables for `[batch, time]` positions, row after row.
@@ -51,7 +60,15 @@ impl Rotary {
 }
 
 impl Angles {
+    /// Cosines and sines of a position.
+    #[cfg(feature = "flex")]
+    pub(crate) fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let range = position * self.frequencies..(position + 1) * self.frequencies;
+        (&self.cos[range.clone()], &self.sin[range])
+    }
+
     fn extend(&mut self, frequencies: &[f32], positions: usize) {
+        self.frequencies = frequencies.len();
         let known = self.cos.len() / frequencies.len().max(1);
         for position in known..positions {
             for frequency in frequencies {

@@ -122,60 +122,122 @@ pub struct Pick {
     pub logprob: f32,
 }
 
+/// Draws tokens, in memory that it keeps from one to the next.
+#[derive(Debug, Default)]
+pub struct Sampler {
+    softmax: row::Buffers,
+    filtered: Filtered,
+}
+
+impl Sampler {
+    /// Draws a token from one position's logits; one number of `rng` is used unless decoding is
+    /// greedy. `previous` holds the tokens so far, prompt included; only the penalty looks at it.
+    ///
+    /// # Errors
+    /// [`ModelError::Generator`] if the logits are not finite: the weights are damaged.
+    pub fn pick(
+        &mut self,
+        logits: &[f32],
+        previous: &[u32],
+        config: &SamplingConfig,
+        rng: &mut Rng,
+    ) -> Result<Pick, ModelError> {
+        let row = SoftmaxRow::new(logits, config.logprob_temperature(), &mut self.softmax);
+        let Some(row) = row else {
+            let reason = "the model's logits are not finite; its weights are damaged".to_owned();
+            return Err(ModelError::Generator { reason });
+        };
+        let token = if config.temperature == 0.0 && !config.penalises() {
+            row.argmax()
+        } else if config.filters() {
+            rng.weighted(self.filtered.probs(logits, previous, config))
+        } else {
+            row.draw(rng.uniform())
+        };
+        Ok(Pick {
+            token: token as u32,
+            logprob: row.logprob(token),
+        })
+    }
+}
+
 /// The probabilities that a token is drawn with: one for each id, exactly 0 for a filtered one.
 /// `previous` holds the tokens so far, prompt included; only the penalty looks at it.
 /// At temperature 0 all mass is on the largest logit, the lowest id on ties.
 pub fn filtered_probs(logits: &[f32], previous: &[u32], config: &SamplingConfig) -> Vec<f32> {
-    filtered_probs_f64(logits, previous, config)
-        .into_iter()
-        .map(|p| p as f32)
-        .collect()
+    let mut filtered = Filtered::default();
+    let probs = filtered.probs(logits, previous, config);
+    probs.iter().map(|&p| p as f32).collect()
 }
 
-fn filtered_probs_f64(logits: &[f32], previous: &[u32], config: &SamplingConfig) -> Vec<f64> {
-    let mut z: Vec<f64> = logits.iter().map(|&z| f64::from(z)).collect();
-    if config.penalises() {
-        penalise(&mut z, previous, config.repetition_penalty);
-    }
-    if config.temperature == 0.0 {
-        let mut probs = vec![0.0; z.len()];
-        if let Some(best) = argmax(&z) {
-            probs[best] = 1.0;
+/// Memory for filtered probabilities.
+#[derive(Debug, Default)]
+struct Filtered {
+    logits: Vec<f64>,
+    probs: Vec<f64>,
+    /// To be sorted.
+    logits_again: Vec<f64>,
+    order: Vec<u32>,
+    seen: Vec<bool>,
+}
+
+impl Filtered {
+    fn probs(&mut self, logits: &[f32], previous: &[u32], config: &SamplingConfig) -> &[f64] {
+        let Self {
+            logits: z,
+            probs,
+            logits_again,
+            order,
+            seen,
+        } = self;
+        z.clear();
+        z.extend(logits.iter().map(|&z| f64::from(z)));
+        if config.penalises() {
+            penalise(z, previous, config.repetition_penalty, seen);
         }
-        return probs;
-    }
-    let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut probs: Vec<f64> = z
-        .iter()
-        .map(|z| ((z - top) / config.temperature).exp())
-        .collect();
-    normalise(&mut probs);
-    if config.top_k > 0 && config.top_k < z.len() {
-        let mut sorted = z.clone();
-        let (_, edge, _) = sorted.select_nth_unstable_by(config.top_k - 1, |a, b| b.total_cmp(a));
-        let edge = *edge;
+        probs.clear();
+        if config.temperature == 0.0 {
+            probs.resize(z.len(), 0.0);
+            if let Some(best) = argmax(z) {
+                probs[best] = 1.0;
+            }
+            return probs;
+        }
+        let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        probs.extend(z.iter().map(|z| ((z - top) / config.temperature).exp()));
+        normalise(probs);
+        if config.top_k > 0 && config.top_k < z.len() {
+            logits_again.clear();
+            logits_again.extend_from_slice(z);
+            let nth = config.top_k - 1;
+            let (_, edge, _) = logits_again.select_nth_unstable_by(nth, |a, b| b.total_cmp(a));
+            let edge = *edge;
+            keep(probs, |i, _| z[i] >= edge);
+            normalise(probs);
+        }
+        if config.top_p < 1.0 {
+            keep_top_p(probs, config.top_p, order);
+            normalise(probs);
+        }
+        if config.min_p > 0.0 {
+            let least = config.min_p * probs.iter().copied().fold(0.0, f64::max);
+            keep(probs, |_, p| p >= least);
+            normalise(probs);
+        }
         probs
-            .iter_mut()
-            .zip(&z)
-            .for_each(|(p, &z)| *p = if z >= edge { *p } else { 0.0 });
-        normalise(&mut probs);
     }
-    if config.top_p < 1.0 {
-        keep_top_p(&mut probs, config.top_p);
-        normalise(&mut probs);
-    }
-    if config.min_p > 0.0 {
-        let least = config.min_p * probs.iter().copied().fold(0.0, f64::max);
-        probs
-            .iter_mut()
-            .for_each(|p| *p = if *p >= least { *p } else { 0.0 });
-        normalise(&mut probs);
-    }
-    probs
 }
 
-fn penalise(z: &mut [f64], previous: &[u32], penalty: f64) {
-    let mut seen = vec![false; z.len()];
+/// Sets the others to 0.
+fn keep(probs: &mut [f64], kept: impl Fn(usize, f64) -> bool) {
+    for (i, p) in probs.iter_mut().enumerate() {
+        *p = if kept(i, *p) { *p } else { 0.0 };
+    }
+}
+
+fn penalise(z: &mut [f64], previous: &[u32], penalty: f64, seen: &mut Vec<bool>) {
+    seen.clear();
+    seen.resize(z.len(), false);
     for &id in previous {
         let id = id as usize;
         if id < z.len() && !std::mem::replace(&mut seen[id], true) {
@@ -188,16 +250,34 @@ fn penalise(z: &mut [f64], previous: &[u32], penalty: f64) {
     }
 }
 
-fn keep_top_p(probs: &mut [f64], top_p: f64) {
-    let mut order: Vec<usize> = (0..probs.len()).filter(|&i| probs[i] > 0.0).collect();
-    order.sort_unstable_by(|&a, &b| probs[b].total_cmp(&probs[a]).then(a.cmp(&b)));
-    let mut before = 0.0;
-    for (rank, &i) in order.iter().enumerate() {
-        let p = probs[i];
-        if before >= top_p && rank > 0 {
-            probs[i] = 0.0;
+/// Keeps the likeliest tokens, the lowest id on ties, until the kept ones before reach `top_p`. Only as
+/// many are sorted as are looked at.
+fn keep_top_p(probs: &mut [f64], top_p: f64, order: &mut Vec<u32>) {
+    order.clear();
+    order.extend((0..probs.len() as u32).filter(|&i| probs[i as usize] > 0.0));
+    let likelier = |a: &u32, b: &u32| {
+        let (p, q) = (probs[*a as usize], probs[*b as usize]);
+        q.total_cmp(&p).then(a.cmp(b))
+    };
+    let (mut before, mut kept, mut sorted) = (0.0, 0, 0);
+    while kept < order.len() {
+        if kept == sorted {
+            let more = (4 * sorted).max(64).min(order.len() - sorted);
+            let rest = &mut order[sorted..];
+            if more < rest.len() {
+                rest.select_nth_unstable_by(more, likelier);
+            }
+            rest[..more].sort_unstable_by(likelier);
+            sorted += more;
         }
-        before += p;
+        if before >= top_p && kept > 0 {
+            break;
+        }
+        before += probs[order[kept] as usize];
+        kept += 1;
+    }
+    for &i in &order[kept..] {
+        probs[i as usize] = 0.0;
     }
 }
 
@@ -215,36 +295,6 @@ fn argmax(z: &[f64]) -> Option<usize> {
         }
     }
     best
-}
-
-/// Draws a token from one position's logits; one number of `rng` is used unless decoding is
-/// greedy. `previous` holds the tokens so far, prompt included; only the penalty looks at it.
-///
-/// # Errors
-/// [`ModelError::Generator`] if the logits are not finite: the weights are damaged.
-pub fn pick(
-    logits: &[f32],
-    previous: &[u32],
-    config: &SamplingConfig,
-    rng: &mut Rng,
-) -> Result<Pick, ModelError> {
-    let row = SoftmaxRow::new(logits, config.logprob_temperature());
-    let Some(row) = row else {
-        let reason = "the model's logits are not finite; its weights are damaged".to_owned();
-        return Err(ModelError::Generator { reason });
-    };
-    let token = if config.temperature == 0.0 && !config.penalises() {
-        row.argmax()
-    } else if config.filters() {
-        let probs = filtered_probs_f64(logits, previous, config);
-        rng.weighted(&probs)
-    } else {
-        row.draw(rng.uniform())
-    };
-    Ok(Pick {
-        token: token as u32,
-        logprob: row.logprob(token),
-    })
 }
 
 #[cfg(test)]

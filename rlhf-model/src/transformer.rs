@@ -7,6 +7,8 @@ mod values;
 pub use block::{Block, HeadNorms};
 pub use recompute::{Recompute, with_own_leaves};
 
+#[cfg(feature = "flex")]
+use crate::PackedModel;
 use crate::layers::{Norm, project};
 use crate::parameters::{
     BlockSpecs, Drawn, ParameterSource, embedding_spec, head_spec, norm_spec, positions_spec,
@@ -112,6 +114,12 @@ impl Transformer {
         &self.config
     }
 
+    /// The angles of its positions.
+    #[cfg(feature = "flex")]
+    pub(crate) fn rotary(&self) -> &Rotary {
+        &self.rotary
+    }
+
     /// The trunk without an output head of its own: what a scalar head stands on.
     pub(crate) fn without_head(mut self) -> Self {
         self.lm_head = None;
@@ -205,6 +213,11 @@ impl CausalLm for Transformer {
 
     fn logit_softcap(&self) -> Option<f64> {
         self.config.final_logit_softcapping
+    }
+
+    #[cfg(feature = "flex")]
+    fn packed(&self) -> Option<PackedModel> {
+        PackedModel::of(self)
     }
 
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {

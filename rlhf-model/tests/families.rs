@@ -5,12 +5,14 @@
 #[allow(dead_code, reason = "not every file needs all of it")]
 mod tiny;
 
+use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use rlhf_model::{
-    CausalLm, Family, LocalGenerator, ModelConfig, PackedTokens, ScoreModel, TokenBatch,
-    Transformer, contract, load_model, load_score_model, named_gradients, named_parameters,
-    save_model, save_score_model, token_logprobs, token_logprobs_entropy,
+    CausalLm, Family, Generator, LocalGenerator, LoraConfig, ModelConfig, PackedTokens, Request,
+    SamplingConfig, ScoreModel, TokenBatch, Transformer, contract, load_model, load_score_model,
+    named_gradients, named_parameters, save_model, save_score_model, token_logprobs,
+    token_logprobs_entropy,
 };
 use tiny::{bits, config, devices, floats, prompts};
 
@@ -56,6 +58,59 @@ fn every_family_keeps_the_contracts() {
             contract::generator(&LocalGenerator::new(&model, 3), &prompts()[..5]);
         }
     }
+}
+
+/// Greedy and sampled answers over packed weights against those of the forward pass.
+fn check_decoding(model: &Transformer, what: &str) {
+    // Two prompts are asked for twice, as a group of answers to one prompt is.
+    let mut prompts = prompts();
+    prompts.extend([prompts[6].clone(), prompts[2].clone(), prompts[6].clone()]);
+    let named = prompts.iter().zip(0u64..);
+    let requests: Vec<Request<'_>> = named
+        .map(|(prompt, stream)| Request { prompt, stream })
+        .collect();
+    assert!(model.packed().is_some(), "{what}");
+    for temperature in [0.0, 0.7] {
+        let sampling = SamplingConfig {
+            max_new_tokens: 9,
+            temperature,
+            stop_ids: vec![13],
+            ..SamplingConfig::default()
+        };
+        let plain = LocalGenerator::plain(model, 4).generate(&requests, &sampling);
+        let packed = LocalGenerator::new(model, 4).generate(&requests, &sampling);
+        for (packed, plain) in packed.unwrap().iter().zip(&plain.unwrap()) {
+            assert_eq!(packed.tokens, plain.tokens, "{what} at {temperature}");
+            assert_eq!(packed.finish, plain.finish);
+            for (a, b) in packed.logprobs.iter().zip(&plain.logprobs) {
+                assert!((a - b).abs() < 1e-5, "{what} at {temperature}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_weights_decode_as_the_forward_pass_does() {
+    let device = Device::flex();
+    for family in Family::ALL {
+        let model = model_of(family, &device);
+        check_decoding(&model, family.model_type());
+        check_decoding(&model_of(family, &device.clone().autodiff()), "tracked");
+        let lora = LoraConfig {
+            rank: 3,
+            ..LoraConfig::default()
+        };
+        let mut adapted = model.with_lora(&lora, 5).unwrap();
+        for linear in adapted.layers.iter_mut().flat_map(|block| &mut block.qkv) {
+            for adapter in &mut linear.adapters {
+                let b = adapter.b.val();
+                adapter.b = Param::from_tensor(b.ones_like() * 0.03);
+            }
+        }
+        check_decoding(&adapted, "adapted");
+    }
+    let elsewhere = model_of(Family::Llama, &devices()[1]);
+    assert!(elsewhere.packed().is_none());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::error::CliError;
 use burn::module::Module;
 use burn::tensor::Device;
 use rlhf_data::Prompt;
-use rlhf_model::ScoreModel;
+use rlhf_model::{LocalGenerator, ScoreModel};
 use rlhf_ppo::experience::{Experience, Parties, experience};
 use rlhf_ppo::rollout::{EncodedPrompt, Rollout, ScoredRollout};
 use rlhf_ppo::update::{Trained, UpdateAt, update};
@@ -117,7 +117,8 @@ impl Frozen<'_> {
     fn experience(&self, trained: &Trained, number: u64) -> Result<Experience, PpoError> {
         let (policy, value) = (trained.policy.valid(), trained.value.valid());
         let prompts: Vec<&[u32]> = self.prompts.iter().map(|p| p.ids.as_slice()).collect();
-        let completions = write(&policy, &prompts, &sampling(self.size, 1.0), number)?;
+        let generator = LocalGenerator::new(&policy, prompts.len());
+        let completions = write(&generator, &prompts, &sampling(self.size, 1.0), number)?;
         let answers = self.prompts.iter().zip(completions);
         let rollouts: Vec<Rollout<'_>> = answers
             .map(|(prompt, completion)| Rollout {

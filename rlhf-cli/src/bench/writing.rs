@@ -3,9 +3,7 @@
 use super::timing::repeat;
 use super::{Measured, Size, Subject, random_rows};
 use crate::error::CliError;
-use rlhf_model::{
-    Completion, Generator, LocalGenerator, ModelError, Request, SamplingConfig, Transformer,
-};
+use rlhf_model::{Completion, Generator, LocalGenerator, ModelError, Request, SamplingConfig};
 use rlhf_random::{Rng, stream};
 
 /// Answers of full length from the model's own distribution, and with top-p 0.9.
@@ -17,13 +15,15 @@ pub(super) fn generate(subject: &Subject, size: &Size) -> Result<Vec<Measured>, 
         subject.config.vocab_size,
     );
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    // Packed once, as a server or a stage has it.
+    let generator = LocalGenerator::new(&subject.model, size.batch);
     let samplers = [("plain", 1.0), ("top_p=0.9", 0.9)];
     let measured = samplers.map(|(name, top_p)| {
         let config = sampling(size, top_p);
         let mut calls = 0;
         let timed = repeat(size.seconds, 2, || {
             calls += 1;
-            write(&subject.model, &prompts, &config, calls).map(|_| ())
+            write(&generator, &prompts, &config, calls).map(|_| ())
         })?;
         let (b, p, r) = (size.batch, size.prompt, size.response);
         let of_head = subject.of_matrices() - subject.of_blocks();
@@ -46,7 +46,7 @@ pub(super) fn sampling(size: &Size, top_p: f64) -> SamplingConfig {
 
 /// Answers to the prompts, all in one batch; the call decides what is drawn.
 pub(super) fn write(
-    model: &Transformer,
+    generator: &LocalGenerator<'_>,
     prompts: &[&[u32]],
     config: &SamplingConfig,
     call: u64,
@@ -59,5 +59,5 @@ pub(super) fn write(
             stream: stream(1, call, row as u64),
         })
         .collect();
-    LocalGenerator::new(model, prompts.len()).generate(&requests, config)
+    generator.generate(&requests, config)
 }

@@ -1,6 +1,7 @@
 //! Replies from a list, for tests of whatever uses a [`Generator`].
 
-use super::{Completion, Finish, Generator, Request, finish_of};
+use super::row::finish_of;
+use super::{Completion, Finish, Generator, Request};
 use crate::{ModelError, SamplingConfig};
 
 /// A generator that answers from a script. A request's reply is the one for its prompt, or else

@@ -10,23 +10,36 @@ pub(super) struct SoftmaxRow<'a> {
     logits: &'a [f32],
     max: f32,
     temperature: f64,
+    exps: &'a [f32],
+    blocks: &'a [f32],
+    total: f64,
+}
+
+/// Memory for a row's exponentials.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
     exps: Vec<f32>,
     blocks: Vec<f32>,
-    total: f64,
 }
 
 impl<'a> SoftmaxRow<'a> {
     /// `None` if the row is empty or its softmax is not a number.
-    pub(super) fn new(logits: &'a [f32], temperature: f64) -> Option<Self> {
+    pub(super) fn new(
+        logits: &'a [f32],
+        temperature: f64,
+        buffers: &'a mut Buffers,
+    ) -> Option<Self> {
         let max = maximum(logits);
         let scale = (1.0 / temperature) as f32;
-        let mut exps = Vec::with_capacity(logits.len());
+        let Buffers { exps, blocks } = buffers;
+        exps.clear();
         exps.extend(
             logits
                 .iter()
                 .map(|&z| exp_of_nonpositive((z - max) * scale)),
         );
-        let blocks: Vec<f32> = exps.chunks(BLOCK).map(block_sum).collect();
+        blocks.clear();
+        blocks.extend(exps.chunks(BLOCK).map(block_sum));
         let total: f64 = blocks.iter().map(|&s| f64::from(s)).sum();
         // A NaN anywhere reaches the total: comparisons with NaN are false.
         (max.is_finite() && total >= 0.5 && total.is_finite()).then_some(Self {
@@ -149,7 +162,8 @@ mod tests {
     #[test]
     fn drawing_inverts_the_running_sum() {
         let logits: Vec<f32> = (0..200).map(|i| ((i * 37) % 23) as f32 / 5.0).collect();
-        let row = SoftmaxRow::new(&logits, 0.7).unwrap();
+        let mut buffers = Buffers::default();
+        let row = SoftmaxRow::new(&logits, 0.7, &mut buffers).unwrap();
         let mut before = 0.0;
         for token in 0..logits.len() {
             let p = f64::from(row.logprob(token)).exp();
@@ -166,7 +180,8 @@ mod tests {
         let mut logits = vec![f32::NEG_INFINITY; 130];
         logits[3] = 1.0;
         logits[70] = 1.0;
-        let row = SoftmaxRow::new(&logits, 1.0).unwrap();
+        let mut buffers = Buffers::default();
+        let row = SoftmaxRow::new(&logits, 1.0, &mut buffers).unwrap();
         assert_eq!(
             [0.0, 0.49, 0.51, 0.999_999_999].map(|u| row.draw(u)),
             [3, 3, 70, 70]
@@ -175,9 +190,11 @@ mod tests {
 
     #[test]
     fn a_row_that_is_no_distribution_is_refused() {
-        assert!(SoftmaxRow::new(&[], 1.0).is_none());
-        assert!(SoftmaxRow::new(&[1.0, f32::NAN, 0.0], 1.0).is_none());
-        assert!(SoftmaxRow::new(&[1.0, f32::INFINITY], 1.0).is_none());
-        assert!(SoftmaxRow::new(&[f32::NEG_INFINITY; 3], 1.0).is_none());
+        let refused =
+            |logits: &[f32]| SoftmaxRow::new(logits, 1.0, &mut Buffers::default()).is_none();
+        assert!(refused(&[]));
+        assert!(refused(&[1.0, f32::NAN, 0.0]));
+        assert!(refused(&[1.0, f32::INFINITY]));
+        assert!(refused(&[f32::NEG_INFINITY; 3]));
     }
 }

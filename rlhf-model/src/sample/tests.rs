@@ -76,11 +76,15 @@ fn log_probs_are_those_of_the_unfiltered_distribution() {
         repetition_penalty: 1.5,
         ..SamplingConfig::default()
     };
-    let drawn = pick(&[0.0, 1.0], &[], &config, &mut rng).unwrap();
+    let drawn = Sampler::default()
+        .pick(&[0.0, 1.0], &[], &config, &mut rng)
+        .unwrap();
     let want = -(1.0f64 + (-2.0f64).exp()).ln();
     assert_eq!(drawn.token, 1);
     assert!((f64::from(drawn.logprob) - want).abs() < 1e-6);
-    let greedy = pick(&[0.0, 1.0], &[], &SamplingConfig::greedy(1), &mut rng).unwrap();
+    let greedy = Sampler::default()
+        .pick(&[0.0, 1.0], &[], &SamplingConfig::greedy(1), &mut rng)
+        .unwrap();
     assert!((f64::from(greedy.logprob) + (1.0f64 + (-1.0f64).exp()).ln()).abs() < 1e-6);
 }
 
@@ -97,7 +101,10 @@ fn draws_follow_the_probabilities_with_and_without_filters() {
         let n = 20_000;
         for i in 0..n {
             let mut rng = Rng::new(3).key(i as u64);
-            counts[pick(&LOGITS, &[], &config, &mut rng).unwrap().token as usize] += 1;
+            counts[Sampler::default()
+                .pick(&LOGITS, &[], &config, &mut rng)
+                .unwrap()
+                .token as usize] += 1;
         }
         for (count, p) in counts.iter().zip(&probs) {
             let share = *count as f32 / n as f32;
@@ -123,7 +130,7 @@ fn settings_out_of_range_are_named() {
         assert!(config.validate().unwrap_err().to_string().contains(field));
     }
     assert!(SamplingConfig::greedy(3).validate().is_ok());
-    let nan = pick(
+    let nan = Sampler::default().pick(
         &[f32::NAN],
         &[],
         &SamplingConfig::default(),

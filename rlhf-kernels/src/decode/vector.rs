@@ -1,0 +1,160 @@
+//! Registers of several numbers, for loops that the compiler does not keep in them by itself.
+
+/// Some numbers side by side in a register.
+pub(super) trait Vector: Copy {
+    /// How many.
+    const LEN: usize;
+
+    /// All zero.
+    fn zero() -> Self;
+
+    /// All the same.
+    fn splat(x: f32) -> Self;
+
+    /// The numbers at an address.
+    ///
+    /// # Safety
+    /// `LEN` numbers lie there.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// Writes the numbers to an address.
+    ///
+    /// # Safety
+    /// `LEN` numbers have place there.
+    unsafe fn store(self, to: *mut f32);
+
+    /// `self · y + z`, rounded once.
+    fn mul_add(self, y: Self, z: Self) -> Self;
+}
+
+/// Numbers without a register of their own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain([f32; 4]);
+
+impl Vector for Plain {
+    const LEN: usize = 4;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self([0.0; 4])
+    }
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; 4])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: by the caller's promise.
+        Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, y: Self, z: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].mul_add(y.0[i], z.0[i])))
+    }
+}
+
+/// Implements [`Vector`] for a register type by its instructions. They are only run in functions
+/// compiled for processors that have them, into which all this is inlined.
+#[cfg(target_arch = "x86_64")]
+macro_rules! registers {
+    ($type:ty, $len:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident) => {
+        impl Vector for $type {
+            const LEN: usize = $len;
+
+            #[inline(always)]
+            fn zero() -> Self {
+                // SAFETY: the processor has these registers, or this type would not be used.
+                unsafe { $zero() }
+            }
+
+            #[inline(always)]
+            fn splat(x: f32) -> Self {
+                // SAFETY: as above.
+                unsafe { $splat(x) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                // SAFETY: as above, and by the caller's promise.
+                unsafe { $load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                // SAFETY: as above, and by the caller's promise.
+                unsafe { $store(to, self) }
+            }
+
+            #[inline(always)]
+            fn mul_add(self, y: Self, z: Self) -> Self {
+                // SAFETY: the processor has these registers, or this type would not be used.
+                unsafe { $fma(self, y, z) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
+    };
+
+    use super::Vector;
+
+    registers!(
+        __m256,
+        8,
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps
+    );
+    registers!(
+        __m512,
+        16,
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps
+    );
+}
+
+/// Calls a generic function with the widest registers that the processor has; all that it calls in
+/// its loops must be `#[inline(always)]`.
+macro_rules! with_vectors {
+    ($function:ident($($arg:ident: $type:ty),* $(,)?)) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+            fn avx512($($arg: $type),*) { $function::<std::arch::x86_64::__m512>($($arg),*); }
+
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $type),*) { $function::<std::arch::x86_64::__m256>($($arg),*); }
+
+            if $crate::fast::simd::has_avx512() {
+                // SAFETY: the features that the function was compiled for are present.
+                return unsafe { avx512($($arg),*) };
+            }
+            if $crate::fast::simd::has_avx2() {
+                // SAFETY: as above.
+                return unsafe { avx2($($arg),*) };
+            }
+        }
+        $function::<$crate::decode::vector::Plain>($($arg),*);
+    }};
+}
+pub(super) use with_vectors;
