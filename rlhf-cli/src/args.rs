@@ -17,6 +17,7 @@ use crate::commands::merge::MergeArgs;
 use crate::commands::score::ScoreArgs;
 use crate::commands::table::TableArgs;
 use clap::{Args, Parser, Subcommand};
+use rlhf_kernels::Kernels;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -105,6 +106,30 @@ pub(crate) struct CommonArgs {
     /// Takes models that are named as on the hub from its cache alone; as HF_HUB_OFFLINE=1
     #[arg(long)]
     pub(crate) offline: bool,
+    /// What the CPU computes with: operations written for it, or plain tensor operations, which are
+    /// slower and give the same to rounding
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t)]
+    pub(crate) kernels: KernelChoice,
+}
+
+/// The choices of `--kernels`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum KernelChoice {
+    /// Hand-written.
+    #[default]
+    Fast,
+    /// Plain tensor operations.
+    Plain,
+}
+
+impl KernelChoice {
+    /// Has the whole program compute so from now on.
+    pub(crate) fn apply(self) {
+        rlhf_kernels::set_kernels(match self {
+            Self::Fast => Kernels::Fast,
+            Self::Plain => Kernels::Plain,
+        });
+    }
 }
 
 /// Where a command leaves what it makes.

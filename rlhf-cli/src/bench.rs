@@ -1,5 +1,6 @@
 //! Timed work on random weights and random tokens: what `rlhf bench` does.
 
+mod gemm;
 mod ppo;
 mod shape;
 mod timing;
@@ -33,6 +34,8 @@ pub(crate) enum Work {
     Generate,
     /// A whole update of PPO: answers, scores, experience, gradient steps.
     PpoStep,
+    /// A matrix product of 1024 by 1024 by 1024: what the machine can do.
+    Gemm,
 }
 
 /// How much work, and how long.
@@ -115,6 +118,7 @@ pub(crate) fn measure(
         Work::Dpo => training::dpo(subject, size, device).map(|m| vec![m]),
         Work::Generate => writing::generate(subject, size),
         Work::PpoStep => ppo::step(subject, size, device).map(|m| vec![m]),
+        Work::Gemm => gemm::product(size, device).map(|m| vec![m]),
     }
 }
 

@@ -42,6 +42,7 @@ impl Session {
     /// # Errors
     /// If the settings or the device can't be used.
     pub(crate) fn without_handler(args: &CommonArgs) -> Result<Self, CliError> {
+        args.kernels.apply();
         let config = Config::from_args(args)?;
         let device = rlhf_model::device::parse_device(&config.device)?;
         let interrupted = Arc::new(AtomicBool::new(false));

@@ -31,7 +31,11 @@ impl Subject {
             }
             None => {
                 let message = format!("--model {name}: neither a shape nor a folder");
-                let hint = format!("the shapes are {}", SHAPES.join(", "));
+                let hint = format!(
+                    "the shapes are {}, and any by its sizes: \
+                     VOCABULARY,WIDTH,BLOCKS,HEADS,KEY_HEADS,FEED_FORWARD",
+                    SHAPES.join(", ")
+                );
                 return Err(CliError::usage(message).hint(hint));
             }
         };
@@ -83,7 +87,11 @@ fn named(name: &str) -> Option<ModelConfig> {
         "small" => shape([2048, 256, 6, 8, 8, 688], false),
         "gpt2ish" => shape([8192, 512, 8, 8, 8, 1376], false),
         "smol135" => shape([49152, 576, 30, 9, 3, 1536], true),
-        _ => None,
+        sizes => {
+            let sizes = sizes.split(',').map(|size| size.parse().ok());
+            let sizes: Option<Vec<usize>> = sizes.collect();
+            shape(sizes?.try_into().ok()?, false)
+        }
     }
 }
 
@@ -103,6 +111,10 @@ mod tests {
             (tiny.parameters(), tiny.of_matrices(), tiny.of_blocks()),
             (922_752, 856_064, 790_528)
         );
-        assert!(Subject::open("huge", &device).is_err());
+        let by_sizes = Subject::open("512,128,4,4,4,344", &device).unwrap();
+        assert_eq!(by_sizes.config, tiny.config);
+        for wrong in ["huge", "512,128,4", "512,128,4,3,4,344"] {
+            assert!(Subject::open(wrong, &device).is_err(), "{wrong}");
+        }
     }
 }

@@ -23,8 +23,9 @@ pub(crate) struct BenchArgs {
     /// What every command takes.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
-    /// A shape with random weights (tiny, small, gpt2ish, smol135), or a model's folder
-    #[arg(long, value_name = "NAME|DIR", default_value = SHAPES[0])]
+    /// A shape with random weights (tiny, small, gpt2ish, smol135, or its sizes:
+    /// VOCABULARY,WIDTH,BLOCKS,HEADS,KEY_HEADS,FEED_FORWARD), or a model's folder
+    #[arg(long, value_name = "SHAPE|DIR", default_value = SHAPES[0])]
     pub(crate) model: String,
     /// Sequences; pairs for reward and dpo, prompts for generate and ppo-step
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one::<usize>)]
