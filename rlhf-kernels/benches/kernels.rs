@@ -216,6 +216,6 @@ fn attention_of_a_token(bencher: Bencher<'_, '_>, seen: usize) {
             0..seen,
             &mut scores,
             &mut out,
-        )
+        );
     });
 }
