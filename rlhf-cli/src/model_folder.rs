@@ -72,7 +72,7 @@ impl Policy {
         dir: &Path,
     ) -> Result<(Transformer, Beside), CliError> {
         let config = &session.config;
-        refuse_too_large(config, stage, &read_shape(dir)?)?;
+        refuse_too_large(config, stage, &read_shape(dir)?, &session.device)?;
         let (model, beside) = load_policy(dir, &session.device)?.split();
         let model = if config.lora.is_on() {
             model.with_lora(&config.lora, config.seed)?

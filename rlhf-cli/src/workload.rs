@@ -2,7 +2,9 @@
 
 use crate::config::Config;
 use crate::error::CliError;
+use burn::tensor::Device;
 use rlhf_model::{LoraConfig, ModelConfig};
+use rlhf_train::gradients::Division;
 use rlhf_train::memory::{TrainingMemory, TrainingShape, training_memory, unless_too_large};
 
 /// One update of a stage at full lengths.
@@ -118,10 +120,18 @@ impl Workload {
         &self,
         config: &Config,
         model: &ModelConfig,
+        device: &Device,
     ) -> Result<TrainingMemory, CliError> {
         let whole = LoraConfig::default();
-        let rows = self.micro_rows.min(self.rows);
         let length = self.length.min(model.max_position_embeddings);
+        let parameters = model.num_parameters() * self.networks;
+        let Division { parts, cores } = Division::new(
+            &vec![length; self.rows],
+            self.micro_rows,
+            parameters,
+            device,
+        );
+        let rows: usize = parts.iter().take(cores).map(Vec::len).sum();
         Ok(training_memory(&TrainingShape {
             model,
             lora: if self.adapts { &config.lora } else { &whole },
@@ -129,6 +139,7 @@ impl Workload {
             trained: self.networks as u64,
             frozen: self.frozen,
             keeps_best: self.keeps_best,
+            gradients: parts.len().clamp(1, cores + 1) as u64,
             tokens: (rows * length * self.networks) as u64,
             targets: (rows * self.targets.min(length)) as u64,
         })?)
@@ -143,10 +154,11 @@ pub(crate) fn refuse_too_large(
     config: &Config,
     stage: &str,
     model: &ModelConfig,
+    device: &Device,
 ) -> Result<(), CliError> {
     let prompt = model.max_position_embeddings.min(128);
     if let (Some(work), Some(free)) = (Workload::of(config, stage, prompt), free_memory()) {
-        unless_too_large(stage, &work.memory(config, model)?, free)?;
+        unless_too_large(stage, &work.memory(config, model, device)?, free)?;
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! The gradient of a sum of losses: rows in parts, the parts on several cores, their gradients added
 //! in the order of the parts.
 
+use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use rlhf_model::cores::{cores, each_part, takes_parts};
 use rlhf_model::{Recompute, with_own_leaves};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Into how many parts a micro-batch goes at most.
 const PARTS: usize = 4;
@@ -74,28 +77,56 @@ where
     F: Send,
     E: Send,
 {
-    let found = each_part(parts, cores, |part| {
+    let numbered: Vec<(usize, &P)> = parts.iter().enumerate().collect();
+    let sum = Mutex::new(InOrder::default());
+    let found = each_part(&numbered, cores, |&(number, part)| {
         // Backward passes through one graph would wait for each other.
         let own = with_own_leaves(model).with_own_tape();
         let (loss, figures) = loss(&own, part)?;
         let of_loss = loss.backward();
         let mut gradients = own.block_gradients(&of_loss);
         gradients.push(GradientsParams::from_grads(of_loss, &own));
-        Ok((gradients, figures))
+        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.add(model, number, gradients);
+        Ok(figures)
     });
-    let mut accumulator = GradientsAccumulator::new();
-    let mut figures = Vec::with_capacity(parts.len());
-    for part in found {
-        let (gradients, of_part) = part?;
-        for gradients in gradients {
-            accumulator.accumulate(model, gradients);
-        }
-        figures.push(of_part);
-    }
+    let figures = found.into_iter().collect::<Result<Vec<F>, E>>()?;
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Summed {
-        gradients: accumulator.grads(),
+        gradients: sum.accumulator.grads(),
         figures,
     })
+}
+
+/// Gradients that are added in the order of their parts, each as soon as those before it are: only
+/// those that came early are held.
+struct InOrder<M> {
+    accumulator: GradientsAccumulator<M>,
+    /// The part that is added next.
+    next: usize,
+    early: BTreeMap<usize, Vec<GradientsParams>>,
+}
+
+impl<M> Default for InOrder<M> {
+    fn default() -> Self {
+        Self {
+            accumulator: GradientsAccumulator::new(),
+            next: 0,
+            early: BTreeMap::new(),
+        }
+    }
+}
+
+impl<M: Module> InOrder<M> {
+    fn add(&mut self, model: &M, part: usize, gradients: Vec<GradientsParams>) {
+        self.early.insert(part, gradients);
+        while let Some(gradients) = self.early.remove(&self.next) {
+            for gradients in gradients {
+                self.accumulator.accumulate(model, gradients);
+            }
+            self.next += 1;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use rlhf_model::{LoraConfig, ModelConfig, ModelError};
 
 /// Bytes of a number.
 const F32: u64 = 4;
+/// Bytes of code, threads and what is too small to be counted, as measured.
+const PROGRAM: u64 = 25 << 20;
 
 /// What a stage of training holds at once.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +29,9 @@ pub struct TrainingShape<'a> {
     pub frozen: u64,
     /// Whether the best weights so far are kept.
     pub keeps_best: bool,
-    /// Tokens of a forward pass that gradients are wanted of.
+    /// Gradients that are held at once: one, or one for each part at work and their sum.
+    pub gradients: u64,
+    /// Tokens of the forward passes at once that gradients are wanted of.
     pub tokens: u64,
     /// Those of them whose log-probs are wanted.
     pub targets: u64,
@@ -36,6 +40,8 @@ pub struct TrainingShape<'a> {
 /// Bytes by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainingMemory {
+    /// The program itself.
+    pub program: u64,
     /// All models' weights.
     pub weights: u64,
     /// Gradients of what is trained.
@@ -54,6 +60,7 @@ impl TrainingMemory {
     /// All of it.
     pub fn total(&self) -> u64 {
         let parts = [
+            self.program,
             self.weights,
             self.gradients,
             self.optimiser,
@@ -87,8 +94,9 @@ pub fn training_memory(shape: &TrainingShape<'_>) -> Result<TrainingMemory, Mode
     let activations = times(shape.tokens, per_token + per_block);
     let logits = times(shape.targets, config.vocab_size as u64).min(KEPT_LOGITS as u64);
     Ok(TrainingMemory {
+        program: PROGRAM,
         weights: times(F32, times(weights, shape.trained + shape.frozen) + adapters),
-        gradients: times(F32, times(trained, shape.trained)),
+        gradients: times(F32, times(times(trained, shape.trained), shape.gradients)),
         optimiser: times(2 * F32, times(trained, shape.trained)),
         best: if shape.keeps_best {
             times(F32, trained)
@@ -153,6 +161,7 @@ mod tests {
             trained: 1,
             frozen: 0,
             keeps_best: true,
+            gradients: 1,
             tokens: 1000,
             targets: 500,
         }

@@ -69,7 +69,7 @@ pub(crate) fn estimate(args: &EstimateArgs) -> Result<(), CliError> {
             args.stage
         )));
     };
-    let memory = work.memory(config, &model)?;
+    let memory = work.memory(config, &model, &session.device)?;
     let update = seconds_of_update(&work, config, &model, &session.device)?;
     let trained = match work.adapts {
         true => config.lora.num_trained(&model)?,
@@ -83,6 +83,7 @@ pub(crate) fn estimate(args: &EstimateArgs) -> Result<(), CliError> {
             "trained_parameters": trained,
             "memory_bytes": memory.total(),
             "memory": {
+                "program": memory.program,
                 "weights": memory.weights,
                 "gradients": memory.gradients,
                 "optimiser": memory.optimiser,
@@ -112,6 +113,7 @@ fn table(
         "parameters        {parameters}, of which {trained} are trained"
     )];
     let parts = [
+        ("program", memory.program),
         ("weights", memory.weights),
         ("gradients", memory.gradients),
         ("optimiser", memory.optimiser),

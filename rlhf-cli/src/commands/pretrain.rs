@@ -52,7 +52,7 @@ pub(crate) fn stage(
             None => fresh(session, &texts)?,
         };
         let (model, beside) = policy.split();
-        refuse_too_large(&session.config, "pretrain", &beside.config)?;
+        refuse_too_large(&session.config, "pretrain", &beside.config, &session.device)?;
         let on = session.config.memory.gradient_checkpointing;
         let model = model.merged().with_gradient_checkpointing(on);
         let documents = encode_texts(&beside.tokenizer, &texts)?;
