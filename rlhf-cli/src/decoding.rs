@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use crate::model_folder::Policy;
 use clap::Args;
-use rlhf_model::SamplingConfig;
+use rlhf_model::{DecodeWeights, SamplingConfig};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -31,6 +31,29 @@ pub(crate) struct DecodingArgs {
     /// Makes tokens that occurred less likely; 1 is off
     #[arg(long, value_name = "X")]
     pub(crate) repetition_penalty: Option<f64>,
+    /// How the weights are held while the CPU decodes: bf16 rounds them, takes half of the memory and is
+    /// faster on large models; log-probs are then those of the rounded model
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
+    pub(crate) decode_weights: WeightChoice,
+}
+
+/// The choices of `--decode-weights`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum WeightChoice {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded.
+    Bf16,
+}
+
+impl From<WeightChoice> for DecodeWeights {
+    fn from(choice: WeightChoice) -> Self {
+        match choice {
+            WeightChoice::F32 => Self::F32,
+            WeightChoice::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// What `generation_config.json` says about decoding.

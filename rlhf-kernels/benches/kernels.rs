@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use rlhf_kernels::decode::{CachedHeads, PackedMatrix, Side, attend};
+use rlhf_kernels::decode::{CachedHeads, PackedMatrix, Side, Storage, attend};
 use rlhf_kernels::{
     AdamWStep, AttentionSpan, Moments, RopeTables, adamw, attention, linear, linear_token_logprobs,
     plain, rms_norm, rope, sum_of_squares, swiglu,
@@ -188,7 +188,7 @@ fn norm_of_gradients(bencher: Bencher<'_, '_>, count: usize) {
 #[divan::bench(args = [(1, 576, 1536), (4, 128, 384), (8, 128, 384), (8, 256, 1376), (256, 128, 384)])]
 fn packed_product(bencher: Bencher<'_, '_>, (rows, inputs, outputs): (usize, usize, usize)) {
     let weight = numbers(inputs * outputs);
-    let packed = PackedMatrix::new(inputs, &[Side::Columns(&weight)]);
+    let packed = PackedMatrix::new(inputs, &[Side::Columns(&weight)], Storage::F32);
     let (x, mut out) = (numbers(rows * inputs), vec![0.0; rows * outputs]);
     bencher
         .counter(ItemsCount::new(2 * rows * inputs * outputs))

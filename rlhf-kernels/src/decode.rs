@@ -12,7 +12,7 @@ mod vector;
 
 pub use attend::{CachedHeads, attend};
 pub use numbers::Numbers;
-pub use packed::{PackedMatrix, Side};
+pub use packed::{PackedMatrix, Side, Storage};
 pub use rows::{add, add_bias, gelu_tanh, layer_norm, rms_norm, rotate, softcap, swiglu};
 
 use crate::{Kernels, kernels};

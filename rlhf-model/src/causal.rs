@@ -1,6 +1,6 @@
 //! What every language model here offers.
 
-use crate::{KvCache, PackedModel, TokenBatch};
+use crate::{DecodeWeights, KvCache, PackedModel, TokenBatch};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -40,8 +40,10 @@ pub trait CausalLm: Module + Sync {
         None
     }
 
-    /// The weights laid out for decoding on the CPU; `None` where the forward pass decodes.
-    fn packed(&self) -> Option<PackedModel> {
+    /// The weights laid out for decoding on the CPU, stored so; `None` where the forward pass
+    /// decodes.
+    fn packed(&self, storage: DecodeWeights) -> Option<PackedModel> {
+        let _ = storage;
         None
     }
 

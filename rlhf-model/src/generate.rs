@@ -9,7 +9,7 @@ mod scripted;
 
 #[cfg(feature = "flex")]
 pub use decode::PackedModel;
-pub use local::LocalGenerator;
+pub use local::{DecodeWeights, LocalGenerator};
 pub use scripted::ScriptedGenerator;
 
 use crate::{ModelError, SamplingConfig};

@@ -45,7 +45,8 @@ pub use config::{Llama3Rope, ModelConfig, RopeScaling};
 pub use error::ModelError;
 pub use family::Family;
 pub use generate::{
-    Completion, Finish, Generator, LocalGenerator, PackedModel, Request, ScriptedGenerator,
+    Completion, DecodeWeights, Finish, Generator, LocalGenerator, PackedModel, Request,
+    ScriptedGenerator,
 };
 pub use head::{ScoreModel, scalar_head};
 pub use layers::{Linear, Norm};

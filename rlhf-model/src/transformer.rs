@@ -7,14 +7,14 @@ mod values;
 pub use block::{Block, HeadNorms};
 pub use recompute::{Recompute, with_own_leaves};
 
-#[cfg(feature = "flex")]
-use crate::PackedModel;
 use crate::layers::{Norm, project};
 use crate::parameters::{
     BlockSpecs, Drawn, ParameterSource, embedding_spec, head_spec, norm_spec, positions_spec,
 };
 use crate::rotary::Rotary;
 use crate::{CacheShape, CausalLm, KvCache, ModelConfig, ModelError, TokenBatch};
+#[cfg(feature = "flex")]
+use crate::{DecodeWeights, PackedModel};
 use block::Step;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -216,8 +216,8 @@ impl CausalLm for Transformer {
     }
 
     #[cfg(feature = "flex")]
-    fn packed(&self) -> Option<PackedModel> {
-        PackedModel::of(self)
+    fn packed(&self, storage: DecodeWeights) -> Option<PackedModel> {
+        PackedModel::of(self, storage.storage())
     }
 
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -5,14 +5,14 @@
 #[allow(dead_code, reason = "not every file needs all of it")]
 mod tiny;
 
-use burn::module::Param;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData, bf16};
 use rlhf_model::{
-    CausalLm, Family, Generator, LocalGenerator, LoraConfig, ModelConfig, PackedTokens, Request,
-    SamplingConfig, ScoreModel, TokenBatch, Transformer, contract, load_model, load_score_model,
-    named_gradients, named_parameters, save_model, save_score_model, token_logprobs,
-    token_logprobs_entropy,
+    CausalLm, DecodeWeights, Family, Generator, LocalGenerator, LoraConfig, ModelConfig,
+    PackedTokens, Request, SamplingConfig, ScoreModel, TokenBatch, Transformer, contract,
+    load_model, load_score_model, named_gradients, named_parameters, save_model, save_score_model,
+    token_logprobs, token_logprobs_entropy,
 };
 use tiny::{bits, config, devices, floats, prompts};
 
@@ -69,7 +69,7 @@ fn check_decoding(model: &Transformer, what: &str) {
     let requests: Vec<Request<'_>> = named
         .map(|(prompt, stream)| Request { prompt, stream })
         .collect();
-    assert!(model.packed().is_some(), "{what}");
+    assert!(model.packed(DecodeWeights::F32).is_some(), "{what}");
     for temperature in [0.0, 0.7] {
         let sampling = SamplingConfig {
             max_new_tokens: 9,
@@ -110,7 +110,44 @@ fn packed_weights_decode_as_the_forward_pass_does() {
         check_decoding(&adapted, "adapted");
     }
     let elsewhere = model_of(Family::Llama, &devices()[1]);
-    assert!(elsewhere.packed().is_none());
+    assert!(elsewhere.packed(DecodeWeights::F32).is_none());
+}
+
+/// A model whose matrices are numbers of bfloat16 decodes the same from halves.
+#[test]
+fn rounded_weights_decode_as_the_rounded_model_does() {
+    struct Rounded;
+    impl ModuleMapper for Rounded {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|x| {
+                let (numbers, shape) = (floats(x.clone()), x.shape());
+                let rounded = numbers.iter().map(|&x| bf16::from_f32(x).to_f32());
+                let data = TensorData::new(rounded.collect::<Vec<f32>>(), shape);
+                Tensor::from_data(data, &x.device())
+            })
+        }
+    }
+    let sampling = SamplingConfig {
+        max_new_tokens: 9,
+        temperature: 0.7,
+        ..SamplingConfig::default()
+    };
+    for family in Family::ALL {
+        let model = model_of(family, &Device::flex());
+        let rounded = model.clone().map(&mut Rounded);
+        let prompts = prompts();
+        let named = prompts.iter().zip(0u64..);
+        let requests: Vec<Request<'_>> = named
+            .map(|(prompt, stream)| Request { prompt, stream })
+            .collect();
+        let answers = |model: &Transformer, weights: DecodeWeights| {
+            let generator = LocalGenerator::new(model, 8).with_weights(weights);
+            generator.generate(&requests, &sampling).unwrap()
+        };
+        let exact = answers(&rounded, DecodeWeights::F32);
+        assert_eq!(answers(&rounded, DecodeWeights::Bf16), exact, "{family:?}");
+        assert_ne!(answers(&model, DecodeWeights::F32), exact, "{family:?}");
+    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub(crate) struct ChatArgs {
 /// A conversation under way.
 struct Chat<'a> {
     policy: &'a Policy,
+    generator: LocalGenerator<'a>,
     sampling: SamplingConfig,
     seed: u64,
     messages: Vec<Message>,
@@ -63,6 +64,8 @@ pub(crate) fn chat(args: &ChatArgs) -> Result<(), CliError> {
     let messages = system.clone();
     let mut chat = Chat {
         policy: &policy,
+        generator: LocalGenerator::new(&policy.model, 1)
+            .with_weights(args.decoding.decode_weights.into()),
         sampling,
         seed,
         messages,
@@ -127,12 +130,11 @@ impl Chat<'_> {
         let prompt = self.prompt()?;
         let stream = stream(self.seed, self.turns, 0);
         self.turns += 1;
-        let generator = LocalGenerator::new(&self.policy.model, 1);
         let request = Request {
             prompt: &prompt,
             stream,
         };
-        let mut found = generator.generate(&[request], &self.sampling)?;
+        let mut found = self.generator.generate(&[request], &self.sampling)?;
         let Some(completion) = found.pop() else {
             return Err(CliError::failure("the model gave no answer"));
         };

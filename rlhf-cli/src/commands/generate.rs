@@ -95,7 +95,8 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
 
     let started = Instant::now();
     let batch_size = session.config.eval.batch_size;
-    let generator = LocalGenerator::new(&policy.model, batch_size);
+    let generator = LocalGenerator::new(&policy.model, batch_size)
+        .with_weights(args.decoding.decode_weights.into());
     let total = encoded.len() as u64 * args.samples;
     let mut rows = Vec::new();
     let mut progress = session.progress();

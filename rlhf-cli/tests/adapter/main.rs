@@ -64,7 +64,7 @@ impl Sides {
         assert!(!cpu.is_empty() && cpu.len() == adapter.len(), "{stage}");
         for (cpu, adapter) in cpu.iter().zip(&adapter) {
             let figures = cpu.as_object().unwrap().iter();
-            for (name, figure) in figures.filter(|(name, _)| !name.ends_with("per_s")) {
+            for (name, figure) in figures.filter(|(name, _)| !of_time(name)) {
                 let Some(wanted) = figure.as_f64() else {
                     continue;
                 };
@@ -74,6 +74,11 @@ impl Sides {
             }
         }
     }
+}
+
+/// Whether a figure says how long something took.
+fn of_time(name: &str) -> bool {
+    name.ends_with("per_s") || name.ends_with("seconds")
 }
 
 fn metrics(folder: &Path) -> Vec<Value> {
@@ -97,11 +102,20 @@ fn every_stage_does_on_an_adapter_what_it_does_on_the_cpu() {
         eprintln!("skipped: no graphics adapter here\n{}", adapter.stderr);
         return;
     }
-    assert_eq!(cpu.succeeded().stdout, adapter.succeeded().stdout);
+    let (cpu, adapter) = (cpu.succeeded(), adapter.succeeded());
+    for (cpu, adapter) in cpu.json_lines().iter().zip(&adapter.json_lines()) {
+        assert_eq!(cpu["tokens"], adapter["tokens"]);
+        let [cpu, adapter] = [cpu, adapter].map(|row| row["logprobs"].as_array().unwrap());
+        for (cpu, adapter) in cpu.iter().zip(adapter) {
+            let gap = cpu.as_f64().unwrap() - adapter.as_f64().unwrap();
+            assert!(gap.abs() < 1e-3, "log-probs: {adapter}, on the CPU {cpu}");
+        }
+    }
     let (gpt, sft, reward) = ("run/pretrain/model", "run/sft/model", "run/reward/reward");
     let (prompts, pairs) = ("run/world/prompts.jsonl", "run/collect/preferences.jsonl");
     let demonstrations = "run/world/demonstrations.jsonl";
-    sides.stage("pretrain", &[("--data", "run/world/corpus.jsonl")]);
+    let corpus = "run/world/corpus.jsonl";
+    sides.stage("pretrain", &[("--data", corpus)]);
     sides.stage("sft", &[("--model", gpt), ("--data", demonstrations)]);
     sides.stage("reward", &[("--model", sft), ("--data", pairs)]);
     sides.stage("dpo", &[("--model", sft), ("--data", pairs)]);
@@ -109,6 +123,7 @@ fn every_stage_does_on_an_adapter_what_it_does_on_the_cpu() {
         ("--model", sft),
         ("--reward", reward),
         ("--prompts", prompts),
+        ("--pretraining-data", corpus),
     ];
     sides.stage("ppo", &of_ppo);
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use burn::tensor::bf16;
 use rayon::prelude::*;
 
 use super::vector::{Vector, with_vectors};
@@ -9,16 +10,68 @@ use super::vector::{Vector, with_vectors};
 /// Columns of a panel.
 const WIDTH: usize = 32;
 
-/// One row of a panel: two cache lines.
+/// One row of a panel: whole cache lines.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Line([f32; WIDTH]);
+struct Line<T>([T; WIDTH]);
+
+/// A number as it is stored.
+trait Stored: Copy + Default + Send + Sync {
+    /// The nearest.
+    fn of(x: f32) -> Self;
+
+    /// A register of them.
+    ///
+    /// # Safety
+    /// As many lie at the address.
+    unsafe fn load<V: Vector>(from: *const Self) -> V;
+}
+
+impl Stored for f32 {
+    fn of(x: f32) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe { V::load(from) }
+    }
+}
+
+impl Stored for bf16 {
+    fn of(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: by the caller's promise; the type is a `u16` to the memory.
+        unsafe { V::load_bf16(from.cast()) }
+    }
+}
+
+/// How the numbers of a packed matrix are stored; products are summed in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16: half of the memory, eight bits of precision.
+    Bf16,
+}
+
+#[derive(Clone, Debug)]
+enum Lines {
+    F32(Vec<Line<f32>>),
+    Bf16(Vec<Line<bf16>>),
+}
 
 /// A matrix `[inputs, outputs]` in panels of 32 columns, each panel's rows one after the other, the
 /// last one filled up with zeros: a product reads memory in order, once for every eight rows.
 #[derive(Clone, Debug)]
 pub struct PackedMatrix {
-    lines: Vec<Line>,
+    lines: Lines,
     inputs: usize,
     outputs: usize,
 }
@@ -45,22 +98,19 @@ impl PackedMatrix {
     ///
     /// # Panics
     /// If a matrix is no multiple of `inputs`, which is not 0.
-    pub fn new(inputs: usize, sides: &[Side<'_>]) -> Self {
+    pub fn new(inputs: usize, sides: &[Side<'_>], storage: Storage) -> Self {
         let whole = |side: &Side<'_>| inputs > 0 && side.len().is_multiple_of(inputs);
         assert!(
             sides.iter().all(whole),
             "a matrix does not have {inputs} rows"
         );
-        let outputs = sides.iter().map(|side| side.len() / inputs).sum::<usize>();
-        let mut lines = vec![Line([0.0; WIDTH]); outputs.div_ceil(WIDTH) * inputs];
-        lines
-            .par_chunks_mut(inputs)
-            .enumerate()
-            .for_each(|(panel, lines)| fill(lines, panel * WIDTH, sides));
         Self {
-            lines,
+            lines: match storage {
+                Storage::F32 => Lines::F32(packed(inputs, sides)),
+                Storage::Bf16 => Lines::Bf16(packed(inputs, sides)),
+            },
             inputs,
-            outputs,
+            outputs: sides.iter().map(|side| side.len() / inputs).sum(),
         }
     }
 
@@ -72,14 +122,6 @@ impl PackedMatrix {
     /// Width of the output.
     pub fn outputs(&self) -> usize {
         self.outputs
-    }
-
-    /// One row of [`Side::Rows`], which is column `column` here.
-    pub fn column(&self, column: usize, out: &mut [f32]) {
-        let lines = &self.lines[column / WIDTH * self.inputs..][..self.inputs];
-        for (out, line) in out.iter_mut().zip(lines) {
-            *out = line.0[column % WIDTH];
-        }
     }
 
     /// Writes `x · self`: `x` `[rows, inputs]`, `out` `[rows, outputs]`. Each number is one chain of
@@ -97,18 +139,35 @@ impl PackedMatrix {
             self.outputs,
             out.len()
         );
-        let matrix = self;
-        with_vectors!(all_tiles(matrix: &PackedMatrix, x: &[f32], out: &mut [f32]));
+        let sizes = [self.inputs, self.outputs];
+        match &self.lines {
+            Lines::F32(lines) => of_f32(lines, sizes, x, out),
+            Lines::Bf16(lines) => of_bf16(lines, sizes, x, out),
+        }
     }
+}
+
+fn of_f32(lines: &[Line<f32>], sizes: [usize; 2], x: &[f32], out: &mut [f32]) {
+    with_vectors!(all_tiles(lines: &[Line<f32>], sizes: [usize; 2], x: &[f32], out: &mut [f32]));
+}
+
+fn of_bf16(lines: &[Line<bf16>], sizes: [usize; 2], x: &[f32], out: &mut [f32]) {
+    with_vectors!(
+        all_tiles(lines: &[Line<bf16>], sizes: [usize; 2], x: &[f32], out: &mut [f32])
+    );
 }
 
 /// The product in tiles that fit the registers: eight rows by 32 columns with AVX-512, six by 16 with
 /// AVX2.
 #[inline(always)]
-fn all_tiles<V: Vector>(matrix: &PackedMatrix, x: &[f32], out: &mut [f32]) {
-    let (inputs, outputs) = (matrix.inputs, matrix.outputs);
+fn all_tiles<V: Vector>(
+    lines: &[Line<impl Stored>],
+    [inputs, outputs]: [usize; 2],
+    x: &[f32],
+    out: &mut [f32],
+) {
     let rows = if V::LEN == 16 { 8 } else { 6 };
-    for (panel, lines) in matrix.lines.chunks_exact(inputs).enumerate() {
+    for (panel, lines) in lines.chunks_exact(inputs).enumerate() {
         for part in (0..WIDTH).step_by(2 * V::LEN) {
             let from = panel * WIDTH + part;
             if from >= outputs {
@@ -133,9 +192,9 @@ fn all_tiles<V: Vector>(matrix: &PackedMatrix, x: &[f32], out: &mut [f32]) {
 }
 
 /// Some columns of a product.
-struct Tile<'a> {
+struct Tile<'a, T> {
     /// A panel.
-    lines: &'a [Line],
+    lines: &'a [Line<T>],
     /// Where the columns start in it.
     part: usize,
     /// Where they are in the output.
@@ -143,7 +202,7 @@ struct Tile<'a> {
     outputs: usize,
 }
 
-impl Tile<'_> {
+impl<T: Stored> Tile<'_, T> {
     #[inline(always)]
     fn write_rows<V: Vector, const N: usize>(&self, x: &[f32], out: &mut [f32]) {
         match x.len() / self.lines.len() {
@@ -168,7 +227,7 @@ impl Tile<'_> {
             let line = line.0.as_ptr();
             // SAFETY: the registers' numbers lie within a line, by the assertion.
             let line: [V; N] =
-                std::array::from_fn(|n| unsafe { V::load(line.add(self.part + n * V::LEN)) });
+                std::array::from_fn(|n| unsafe { T::load(line.add(self.part + n * V::LEN)) });
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: `k < inputs` and `row < ROWS`, so this lies within `x`, by the assertion.
                 let x = V::splat(unsafe { *x.get_unchecked(row * inputs + k) });
@@ -196,8 +255,19 @@ impl Tile<'_> {
     }
 }
 
+/// The panels of matrices that stand side by side.
+fn packed<T: Stored>(inputs: usize, sides: &[Side<'_>]) -> Vec<Line<T>> {
+    let outputs: usize = sides.iter().map(|side| side.len() / inputs).sum();
+    let mut lines = vec![Line([T::default(); WIDTH]); outputs.div_ceil(WIDTH) * inputs];
+    lines
+        .par_chunks_mut(inputs)
+        .enumerate()
+        .for_each(|(panel, lines)| fill(lines, panel * WIDTH, sides));
+    lines
+}
+
 /// Copies columns `from..from + WIDTH` of matrices that stand side by side.
-fn fill(lines: &mut [Line], from: usize, sides: &[Side<'_>]) {
+fn fill<T: Stored>(lines: &mut [Line<T>], from: usize, sides: &[Side<'_>]) {
     let inputs = lines.len();
     let mut start = 0;
     for side in sides {
@@ -209,14 +279,15 @@ fn fill(lines: &mut [Line], from: usize, sides: &[Side<'_>]) {
             match side {
                 Side::Columns(numbers) => {
                     for (line, row) in lines.iter_mut().zip(numbers.chunks_exact(width)) {
-                        line.0[here..here + n].copy_from_slice(&row[there..there + n]);
+                        let numbers = line.0[here..here + n].iter_mut().zip(&row[there..]);
+                        numbers.for_each(|(to, number)| *to = T::of(*number));
                     }
                 }
                 Side::Rows(numbers) => {
                     let columns = numbers[there * inputs..].chunks_exact(inputs).take(n);
                     for (j, column) in columns.enumerate() {
                         for (line, number) in lines.iter_mut().zip(column) {
-                            line.0[here + j] = *number;
+                            line.0[here + j] = T::of(*number);
                         }
                     }
                 }

@@ -17,6 +17,12 @@ pub(super) trait Vector: Copy {
     /// `LEN` numbers lie there.
     unsafe fn load(from: *const f32) -> Self;
 
+    /// The numbers whose upper halves lie at an address.
+    ///
+    /// # Safety
+    /// `LEN` halves lie there.
+    unsafe fn load_bf16(from: *const u16) -> Self;
+
     /// Writes the numbers to an address.
     ///
     /// # Safety
@@ -51,6 +57,13 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        // SAFETY: by the caller's promise.
+        let halves = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
+        Self(halves.map(|half| f32::from_bits(u32::from(half) << 16)))
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
@@ -66,7 +79,8 @@ impl Vector for Plain {
 /// compiled for processors that have them, into which all this is inlined.
 #[cfg(target_arch = "x86_64")]
 macro_rules! registers {
-    ($type:ty, $len:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident) => {
+    ($type:ty, $len:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident,
+        $halves:ident, $widen:ident, $shift:ident, $cast:ident) => {
         impl Vector for $type {
             const LEN: usize = $len;
 
@@ -89,6 +103,12 @@ macro_rules! registers {
             }
 
             #[inline(always)]
+            unsafe fn load_bf16(from: *const u16) -> Self {
+                // SAFETY: as above, and by the caller's promise.
+                unsafe { $cast($shift::<16>($widen($halves(from.cast())))) }
+            }
+
+            #[inline(always)]
             unsafe fn store(self, to: *mut f32) {
                 // SAFETY: as above, and by the caller's promise.
                 unsafe { $store(to, self) }
@@ -106,8 +126,10 @@ macro_rules! registers {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        __m256, __m512, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
+        _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_slli_epi32, _mm256_storeu_ps, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
         _mm512_storeu_ps,
     };
 
@@ -120,7 +142,11 @@ mod x86 {
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
-        _mm256_fmadd_ps
+        _mm256_fmadd_ps,
+        _mm_loadu_si128,
+        _mm256_cvtepu16_epi32,
+        _mm256_slli_epi32,
+        _mm256_castsi256_ps
     );
     registers!(
         __m512,
@@ -129,7 +155,11 @@ mod x86 {
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
-        _mm512_fmadd_ps
+        _mm512_fmadd_ps,
+        _mm256_loadu_si256,
+        _mm512_cvtepu16_epi32,
+        _mm512_slli_epi32,
+        _mm512_castsi512_ps
     );
 }
 

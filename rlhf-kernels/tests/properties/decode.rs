@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
-use rlhf_kernels::decode::{self, CachedHeads, Numbers, PackedMatrix, Side, attend};
+use rlhf_kernels::decode::{self, CachedHeads, Numbers, PackedMatrix, Side, Storage, attend};
 use rlhf_kernels::{AttentionSpan, RopeTables, plain};
 
 use crate::sample::{Sample, assert_close, bits, numbers};
@@ -40,7 +40,7 @@ proptest! {
         let given: Vec<Side<'_>> = each
             .map(|(i, w)| if i % 2 == 0 { Side::Columns(w) } else { Side::Rows(w) })
             .collect();
-        let packed = PackedMatrix::new(inputs, &given);
+        let packed = PackedMatrix::new(inputs, &given, Storage::F32);
         let all: usize = outputs.iter().sum();
         prop_assert_eq!((packed.inputs(), packed.outputs()), (inputs, all));
         let mut out = vec![f32::NAN; rows * all];

@@ -4,7 +4,30 @@ use super::plain::PlainDecoder;
 use super::{Completion, Generator, Request};
 use crate::batch::outside;
 use crate::{CausalLm, ModelError, PackedModel, SamplingConfig, Transformer};
+#[cfg(feature = "flex")]
+use rlhf_kernels::decode::Storage;
 use std::sync::OnceLock;
+
+/// How weights that are packed for decoding are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DecodeWeights {
+    /// As they are: log-probabilities are those of the model.
+    #[default]
+    F32,
+    /// Rounded to bfloat16, which takes half of the memory and is faster where reading it takes the
+    /// time; log-probabilities are those of the rounded model.
+    Bf16,
+}
+
+impl DecodeWeights {
+    #[cfg(feature = "flex")]
+    pub(crate) fn storage(self) -> Storage {
+        match self {
+            Self::F32 => Storage::F32,
+            Self::Bf16 => Storage::Bf16,
+        }
+    }
+}
 
 /// Continues prompts with a model, `batch_size` rows at a time. A finished row's place goes to the
 /// next prompt, prompts that several requests share are read once, and a row's tokens and
@@ -17,6 +40,7 @@ use std::sync::OnceLock;
 pub struct LocalGenerator<'a, M: CausalLm = Transformer> {
     model: &'a M,
     batch_size: usize,
+    weights: DecodeWeights,
     packed: OnceLock<Option<PackedModel>>,
 }
 
@@ -26,7 +50,17 @@ impl<'a, M: CausalLm> LocalGenerator<'a, M> {
         Self {
             model,
             batch_size: batch_size.max(1),
+            weights: DecodeWeights::default(),
             packed: OnceLock::new(),
+        }
+    }
+
+    /// Stores packed weights so.
+    pub fn with_weights(self, weights: DecodeWeights) -> Self {
+        Self {
+            weights,
+            packed: OnceLock::new(),
+            ..self
         }
     }
 
@@ -71,7 +105,7 @@ impl<M: CausalLm> Generator for LocalGenerator<'_, M> {
         config: &SamplingConfig,
     ) -> Result<Vec<Completion>, ModelError> {
         self.check(requests, config)?;
-        match self.packed.get_or_init(|| self.model.packed()) {
+        match self.packed.get_or_init(|| self.model.packed(self.weights)) {
             Some(packed) => packed.complete(requests, config, self.batch_size),
             None => PlainDecoder::new(self.model, config).complete(requests, self.batch_size),
         }

@@ -5,7 +5,7 @@ use crate::rotary::{Angles, Rotary};
 use crate::{Block, Linear, ModelConfig, Norm, Transformer};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use rlhf_kernels::decode::{self, Numbers, PackedMatrix, Side};
+use rlhf_kernels::decode::{self, Numbers, PackedMatrix, Side, Storage};
 
 /// A transformer's weights, packed for decoding on the CPU. Adapters are merged.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub(super) struct PackedNorm {
 impl PackedModel {
     /// The weights of a model on the CPU; `None` on other devices, in other number types, or where
     /// plain operations are wanted.
-    pub(crate) fn of(model: &Transformer) -> Option<Self> {
+    pub(crate) fn of(model: &Transformer, storage: Storage) -> Option<Self> {
         if !decode::available() {
             return None;
         }
@@ -62,15 +62,18 @@ impl PackedModel {
         let config = model.config().clone();
         let embeddings = numbers(&model.embed_tokens)?;
         let head = match &model.lm_head {
-            Some(head) => PackedMatrix::new(config.hidden_size, &[Side::Columns(&numbers(head)?)]),
-            None => PackedMatrix::new(config.hidden_size, &[Side::Rows(&embeddings)]),
+            Some(head) => {
+                let head = numbers(head)?;
+                PackedMatrix::new(config.hidden_size, &[Side::Columns(&head)], storage)
+            }
+            None => PackedMatrix::new(config.hidden_size, &[Side::Rows(&embeddings)], storage),
         };
         let positions = match &model.embed_positions {
             Some(table) => Some(numbers(table)?),
             None => None,
         };
         let layers = model.layers.iter();
-        let layers = layers.map(|block| PackedBlock::of(block, &config));
+        let layers = layers.map(|block| PackedBlock::of(block, &config, storage));
         Some(Self {
             rotary: model.rotary().clone(),
             embeddings,
@@ -97,7 +100,7 @@ impl PackedModel {
 }
 
 impl PackedBlock {
-    fn of(block: &Block, config: &ModelConfig) -> Option<Self> {
+    fn of(block: &Block, config: &ModelConfig, storage: Storage) -> Option<Self> {
         let norm = |norm: &Norm| PackedNorm::of(norm, config);
         let optional = |norm: &Option<Norm>| match norm {
             Some(norm) => PackedNorm::of(norm, config).map(Some),
@@ -111,13 +114,13 @@ impl PackedBlock {
         let gate_up: Vec<&Linear> = block.gate.iter().chain([&block.up]).collect();
         Some(Self {
             input_norm: norm(&block.input_norm)?,
-            qkv: PackedLinear::of(&qkv)?,
+            qkv: PackedLinear::of(&qkv, storage)?,
             head_norms,
-            o: PackedLinear::of(&[&block.o])?,
+            o: PackedLinear::of(&[&block.o], storage)?,
             attention_norm: optional(&block.attention_norm)?,
             feed_forward_norm: norm(&block.feed_forward_norm)?,
-            gate_up: PackedLinear::of(&gate_up)?,
-            down: PackedLinear::of(&[&block.down])?,
+            gate_up: PackedLinear::of(&gate_up, storage)?,
+            down: PackedLinear::of(&[&block.down], storage)?,
             output_norm: optional(&block.output_norm)?,
         })
     }
@@ -125,7 +128,7 @@ impl PackedBlock {
 
 impl PackedLinear {
     /// Matrices of one input, side by side.
-    fn of(linears: &[&Linear]) -> Option<Self> {
+    fn of(linears: &[&Linear], storage: Storage) -> Option<Self> {
         let inputs = linears.first()?.weight.dims()[0];
         let weights = linears.iter();
         let weights = weights.map(|linear| Numbers::of(linear.merged_weight()));
@@ -135,7 +138,7 @@ impl PackedLinear {
         for linear in linears.iter().filter_map(|linear| linear.bias.as_ref()) {
             bias.extend_from_slice(&Numbers::of(linear.val())?);
         }
-        let weight = PackedMatrix::new(inputs, &sides);
+        let weight = PackedMatrix::new(inputs, &sides, storage);
         Some(Self {
             bias: (bias.len() == weight.outputs()).then_some(bias),
             weight,
