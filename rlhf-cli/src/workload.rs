@@ -125,13 +125,8 @@ impl Workload {
         let whole = LoraConfig::default();
         let length = self.length.min(model.max_position_embeddings);
         let parameters = model.num_parameters() * self.networks;
-        let Division { parts, cores } = Division::new(
-            &vec![length; self.rows],
-            self.micro_rows,
-            parameters,
-            device,
-        );
-        let rows: usize = parts.iter().take(cores).map(Vec::len).sum();
+        let rows = [self.rows, length];
+        let at_once = Division::at_once(rows, self.micro_rows, parameters, device);
         Ok(training_memory(&TrainingShape {
             model,
             lora: if self.adapts { &config.lora } else { &whole },
@@ -139,9 +134,9 @@ impl Workload {
             trained: self.networks as u64,
             frozen: self.frozen,
             keeps_best: self.keeps_best,
-            gradients: parts.len().clamp(1, cores + 1) as u64,
-            tokens: (rows * length * self.networks) as u64,
-            targets: (rows * self.targets.min(length)) as u64,
+            gradients: at_once.gradients as u64,
+            tokens: (at_once.rows.saturating_mul(length * self.networks)) as u64,
+            targets: (at_once.rows.saturating_mul(self.targets.min(length))) as u64,
         })?)
     }
 }

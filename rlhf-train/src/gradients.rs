@@ -29,26 +29,65 @@ pub struct Division {
     pub cores: usize,
 }
 
+/// What a [`Division`] of equal rows holds at once at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtOnce {
+    /// Rows of the parts at work.
+    pub rows: usize,
+    /// Gradients: those of the parts at work, and their sum where there are several parts.
+    pub gradients: usize,
+}
+
 impl Division {
     /// Divides rows of these lengths, in tokens, into parts of at most `micro_batch` rows, for a
     /// model of so many parameters.
     pub fn new(lengths: &[usize], micro_batch: usize, parameters: usize, device: &Device) -> Self {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
-        let small = parameters <= MOST_PARAMETERS && takes_parts(device);
+        let small = is_small(parameters, device);
         let part_rows = |rows: &[usize]| {
             let tokens: usize = rows.iter().map(|&row| lengths[row]).sum();
-            let most = if small { PARTS } else { 1 };
-            rows.len().div_ceil((tokens / FEWEST_TOKENS).clamp(1, most))
+            part_rows(rows.len(), tokens, small)
         };
         let parts = order
             .chunks(micro_batch.max(1))
             .flat_map(|rows| rows.chunks(part_rows(rows)).map(<[usize]>::to_vec));
         Self {
             parts: parts.collect(),
-            cores: if small { cores(device).min(PARTS) } else { 1 },
+            cores: part_cores(small, device),
         }
     }
+
+    /// What the division of so many rows of one length holds at once.
+    pub fn at_once(
+        [rows, length]: [usize; 2],
+        micro_batch: usize,
+        parameters: usize,
+        device: &Device,
+    ) -> AtOnce {
+        let small = is_small(parameters, device);
+        let micro_batch = rows.min(micro_batch).max(1);
+        let of_part = part_rows(micro_batch, micro_batch.saturating_mul(length), small);
+        let (parts, cores) = (rows.div_ceil(of_part), part_cores(small, device));
+        AtOnce {
+            rows: rows.min(of_part.saturating_mul(cores)),
+            gradients: parts.clamp(1, cores + 1),
+        }
+    }
+}
+
+fn is_small(parameters: usize, device: &Device) -> bool {
+    parameters <= MOST_PARAMETERS && takes_parts(device)
+}
+
+/// Rows of a part, of a micro-batch of so many rows and tokens.
+fn part_rows(rows: usize, tokens: usize, small: bool) -> usize {
+    let most = if small { PARTS } else { 1 };
+    rows.div_ceil((tokens / FEWEST_TOKENS).clamp(1, most))
+}
+
+fn part_cores(small: bool, device: &Device) -> usize {
+    if small { cores(device).min(PARTS) } else { 1 }
 }
 
 /// A gradient and what the parts' losses said beside it.
@@ -149,6 +188,64 @@ mod tests {
             }
         }
         assert!(Division::new(&[], 4, 10, &device).parts.is_empty());
+    }
+
+    #[test]
+    fn what_is_held_at_once_is_told_without_dividing() {
+        let device = Device::flex();
+        for (rows, length, micro_batch, parameters) in [
+            (16, 64, 16, 10),
+            (16, 64, 4, 10),
+            (3, 500, 8, 10),
+            (1, 5, 8, 10),
+            (16, 64, 16, 1 << 30),
+            (16, 64, 4, 1 << 30),
+        ] {
+            let found = Division::at_once([rows, length], micro_batch, parameters, &device);
+            let division = Division::new(&vec![length; rows], micro_batch, parameters, &device);
+            let at_work = division.parts.iter().take(division.cores);
+            let wanted = AtOnce {
+                rows: at_work.map(Vec::len).sum(),
+                gradients: division.parts.len().clamp(1, division.cores + 1),
+            };
+            assert_eq!(
+                found, wanted,
+                "{rows} rows of {length}, {micro_batch} at a time"
+            );
+        }
+        Division::at_once([usize::MAX, usize::MAX], usize::MAX, 10, &device);
+    }
+
+    #[test]
+    fn gradients_are_added_in_the_order_of_their_parts() {
+        let config = rlhf_model::ModelConfig {
+            vocab_size: 8,
+            hidden_size: 4,
+            intermediate_size: 4,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            num_key_value_heads: 1,
+            ..Default::default()
+        };
+        let device = Device::flex().autodiff();
+        let model = rlhf_model::Transformer::init(&config, 1, &device).expect("it is sound");
+        let gradient = |part: usize| {
+            let loss = model.norm.weight.val() * (10f64.powi(part as i32) + 0.1);
+            vec![GradientsParams::from_grads(loss.sum().backward(), &model)]
+        };
+        let sum = |order: [usize; 4]| {
+            let mut sum = InOrder::default();
+            for part in order {
+                sum.add(&model, part, gradient(part));
+            }
+            assert!(sum.early.is_empty() && sum.next == 4);
+            let sums = sum.accumulator.grads();
+            let of_norm = sums.get::<1>(model.norm.weight.id).expect("it has one");
+            of_norm.into_data().iter::<f32>().collect::<Vec<_>>()
+        };
+        let wanted = sum([0, 1, 2, 3]);
+        assert_eq!(sum([3, 1, 0, 2]), wanted);
+        assert_eq!(sum([2, 3, 1, 0]), wanted);
     }
 
     #[test]
