@@ -10,8 +10,8 @@ use rlhf_model::{LoraConfig, ModelConfig, ModelError};
 
 /// Bytes of a number.
 const F32: u64 = 4;
-/// Bytes of code, threads and what is too small to be counted, as measured.
-const PROGRAM: u64 = 25 << 20;
+/// Bytes of code, threads, what is too small to be counted and what the allocator keeps, as measured.
+const PROGRAM: u64 = 60 << 20;
 
 /// What a stage of training holds at once.
 #[derive(Clone, Copy, Debug)]
