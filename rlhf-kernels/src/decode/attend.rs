@@ -221,10 +221,14 @@ fn mix_all<V: Vector>(weights: &[f32], values: &[f32], factor: f32, out: &mut [f
         mix_registers::<V, 1>(weights, &values[at..], width, factor, &mut out[at..]);
         at += V::LEN;
     }
+    // The same two sums, so that a register's width changes no bit.
     for (d, out) in out.iter_mut().enumerate().skip(at) {
         let of_dim = values.iter().skip(d).step_by(width);
-        let sum = weights.iter().zip(of_dim);
-        *out = factor * sum.fold(0f32, |sum, (weight, value)| weight.mul_add(*value, sum));
+        let mut sums = [0f32; 2];
+        for (key, (weight, value)) in weights.iter().zip(of_dim).enumerate() {
+            sums[key % 2] = weight.mul_add(*value, sums[key % 2]);
+        }
+        *out = factor * (sums[0] + sums[1]);
     }
 }
 
