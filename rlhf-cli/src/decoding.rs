@@ -31,8 +31,8 @@ pub(crate) struct DecodingArgs {
     /// Makes tokens that occurred less likely; 1 is off
     #[arg(long, value_name = "X")]
     pub(crate) repetition_penalty: Option<f64>,
-    /// How the weights are held while the CPU decodes: bf16 rounds them, takes half of the memory and is
-    /// faster on large models; log-probs are then those of the rounded model
+    /// How the weights are held while the CPU decodes: bf16 and int8 round them, take a half and a quarter
+    /// of the memory and are faster on large models; log-probs are then those of the rounded model
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     pub(crate) decode_weights: WeightChoice,
 }
@@ -43,8 +43,10 @@ pub(crate) enum WeightChoice {
     /// As they are.
     #[default]
     F32,
-    /// Rounded.
+    /// Rounded to eight bits of precision.
     Bf16,
+    /// Rounded to 255 steps of an output's own size.
+    Int8,
 }
 
 impl From<WeightChoice> for DecodeWeights {
@@ -52,6 +54,7 @@ impl From<WeightChoice> for DecodeWeights {
         match choice {
             WeightChoice::F32 => Self::F32,
             WeightChoice::Bf16 => Self::Bf16,
+            WeightChoice::Int8 => Self::Int8,
         }
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod add_linear;
 pub(crate) mod attention;
 mod attention_backward;
 mod attention_op;
-mod buffer;
+pub(crate) mod buffer;
 pub(crate) mod head;
 mod head_op;
 mod jobs;

@@ -60,7 +60,7 @@ pub fn each_part<P: Sync, R: Send>(
 ) -> Vec<R> {
     let workers = cores.min(parts.len());
     if workers < 2 {
-        return parts.iter().map(work).collect();
+        return pools::inside(|| parts.iter().map(&work).collect());
     }
     pools::each(parts, workers, cores / workers, work)
 }
@@ -104,6 +104,12 @@ mod pools {
             pools: Arc::clone(&pools),
         });
         Some(pools)
+    }
+
+    /// On a thread of the pool that it is called from, or of the program's: what it shares then is
+    /// at hand for the others, who need not be woken from outside.
+    pub(super) fn inside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        rayon::scope(|_| work())
     }
 
     pub(super) fn each<P: Sync, R: Send>(
@@ -152,6 +158,10 @@ mod pools {
 
     pub(super) fn set_threads(_: usize) -> Result<(), String> {
         Err("this program was built without the feature `flex`".to_owned())
+    }
+
+    pub(super) fn inside<R>(work: impl FnOnce() -> R) -> R {
+        work()
     }
 
     pub(super) fn each<P, R>(parts: &[P], _: usize, _: usize, work: impl Fn(&P) -> R) -> Vec<R> {

@@ -5,18 +5,38 @@ use std::ops::Range;
 use burn::tensor::bf16;
 use rayon::prelude::*;
 
-use super::vector::{Vector, with_vectors};
+use super::vector::{Vector, prefetch, with_vectors};
+use crate::fast::buffer::Shared;
 
 /// Columns of a panel.
 const WIDTH: usize = 32;
+/// How many rows of a panel ahead memory is asked for.
+const DISTANCE: usize = 32;
 
-/// One row of a panel: whole cache lines.
+/// One row of a panel: whole cache lines, or half of one.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Line<T: Stored>([T::Aligned; 0], [T; WIDTH]);
+
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Line<T>([T; WIDTH]);
+struct WholeLine;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct HalfLine;
 
 /// A number as it is stored.
 trait Stored: Copy + Default + Send + Sync {
+    /// What a panel's rows begin with.
+    type Aligned: Copy + Send + Sync;
+
+    /// The scale of a column whose largest number has this absolute value.
+    fn scale(largest: f32) -> f32 {
+        let _ = largest;
+        1.0
+    }
+
     /// The nearest.
     fn of(x: f32) -> Self;
 
@@ -28,6 +48,8 @@ trait Stored: Copy + Default + Send + Sync {
 }
 
 impl Stored for f32 {
+    type Aligned = WholeLine;
+
     fn of(x: f32) -> Self {
         x
     }
@@ -40,6 +62,8 @@ impl Stored for f32 {
 }
 
 impl Stored for bf16 {
+    type Aligned = WholeLine;
+
     fn of(x: f32) -> Self {
         Self::from_f32(x)
     }
@@ -51,6 +75,29 @@ impl Stored for bf16 {
     }
 }
 
+impl Stored for i8 {
+    type Aligned = HalfLine;
+
+    /// NaN of a column that holds anything but numbers, so that its outputs are none either.
+    fn scale(largest: f32) -> f32 {
+        match largest {
+            0.0 => 1.0,
+            _ if largest.is_finite() => largest / 127.0,
+            _ => f32::NAN,
+        }
+    }
+
+    fn of(x: f32) -> Self {
+        x.round_ties_even() as i8
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: by the caller's promise.
+        unsafe { V::load_i8(from) }
+    }
+}
+
 /// How the numbers of a packed matrix are stored; products are summed in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Storage {
@@ -59,12 +106,15 @@ pub enum Storage {
     F32,
     /// Rounded to bfloat16: half of the memory, eight bits of precision.
     Bf16,
+    /// Rounded to 255 steps of a column's own size: a quarter of the memory.
+    Int8,
 }
 
 #[derive(Clone, Debug)]
 enum Lines {
     F32(Vec<Line<f32>>),
     Bf16(Vec<Line<bf16>>),
+    Int8(Vec<Line<i8>>),
 }
 
 /// A matrix `[inputs, outputs]` in panels of 32 columns, each panel's rows one after the other, the
@@ -72,8 +122,11 @@ enum Lines {
 #[derive(Clone, Debug)]
 pub struct PackedMatrix {
     lines: Lines,
+    /// What a column's numbers are to be multiplied with; empty where that is 1.
+    scales: Vec<f32>,
     inputs: usize,
     outputs: usize,
+    streamed: bool,
 }
 
 /// A matrix that becomes some columns of a packed one.
@@ -104,14 +157,27 @@ impl PackedMatrix {
             sides.iter().all(whole),
             "a matrix does not have {inputs} rows"
         );
+        let (lines, scales) = match storage {
+            Storage::F32 => (Lines::F32(packed(inputs, sides, &[])), Vec::new()),
+            Storage::Bf16 => (Lines::Bf16(packed(inputs, sides, &[])), Vec::new()),
+            Storage::Int8 => {
+                let scales = scales::<i8>(inputs, sides);
+                (Lines::Int8(packed(inputs, sides, &scales)), scales)
+            }
+        };
         Self {
-            lines: match storage {
-                Storage::F32 => Lines::F32(packed(inputs, sides)),
-                Storage::Bf16 => Lines::Bf16(packed(inputs, sides)),
-            },
+            lines,
+            scales,
             inputs,
+            streamed: false,
             outputs: sides.iter().map(|side| side.len() / inputs).sum(),
         }
+    }
+
+    /// One of many that are read in turn and do not stay in the caches together: their memory is
+    /// asked for ahead, since processors do not look ahead into the next page.
+    pub fn streamed(self, streamed: bool) -> Self {
+        Self { streamed, ..self }
     }
 
     /// Width of the input.
@@ -139,52 +205,97 @@ impl PackedMatrix {
             self.outputs,
             out.len()
         );
-        let sizes = [self.inputs, self.outputs];
+        let place = Place {
+            out: Shared::new(out),
+            scales: &self.scales,
+            outputs: self.outputs,
+            from: 0,
+            ahead: self.streamed,
+        };
         match &self.lines {
-            Lines::F32(lines) => of_f32(lines, sizes, x, out),
-            Lines::Bf16(lines) => of_bf16(lines, sizes, x, out),
+            Lines::F32(lines) => shared(lines, x, place, self.inputs, of_f32),
+            Lines::Bf16(lines) => shared(lines, x, place, self.inputs, of_bf16),
+            Lines::Int8(lines) => shared(lines, x, place, self.inputs, of_int8),
         }
     }
 }
 
-fn of_f32(lines: &[Line<f32>], sizes: [usize; 2], x: &[f32], out: &mut [f32]) {
-    with_vectors!(all_tiles(lines: &[Line<f32>], sizes: [usize; 2], x: &[f32], out: &mut [f32]));
+/// Multiplications of a thread's part of a product at least; waking one costs as much as some 100,000.
+const FEWEST: usize = 1 << 18;
+/// Parts of a product for each thread, so that one that is held up does not hold up the others.
+const PARTS: usize = 2;
+
+/// Does the panels in runs that the threads share.
+fn shared<T: Stored>(
+    lines: &[Line<T>],
+    x: &[f32],
+    place: Place<'_>,
+    inputs: usize,
+    product: fn(&[Line<T>], usize, &[f32], Place<'_>),
+) {
+    let panels = lines.len() / inputs;
+    let threads = rayon::current_num_threads();
+    let parts = (panels * WIDTH * x.len() / FEWEST).clamp(1, PARTS * threads);
+    if threads < 2 || parts < 2 {
+        return product(lines, inputs, x, place);
+    }
+    let run = panels.div_ceil(parts);
+    lines
+        .par_chunks(run * inputs)
+        .enumerate()
+        .for_each(|(part, lines)| {
+            let from = part * run * WIDTH;
+            product(lines, inputs, x, Place { from, ..place });
+        });
 }
 
-fn of_bf16(lines: &[Line<bf16>], sizes: [usize; 2], x: &[f32], out: &mut [f32]) {
-    with_vectors!(
-        all_tiles(lines: &[Line<bf16>], sizes: [usize; 2], x: &[f32], out: &mut [f32])
-    );
+/// Where panels are written: columns of the output from `from` on.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    out: Shared,
+    /// As the matrix has them.
+    scales: &'a [f32],
+    /// Width of the output.
+    outputs: usize,
+    from: usize,
+    /// Whether memory is asked for ahead.
+    ahead: bool,
+}
+
+fn of_f32(lines: &[Line<f32>], inputs: usize, x: &[f32], place: Place<'_>) {
+    with_vectors!(all_tiles(lines: &[Line<f32>], inputs: usize, x: &[f32], place: Place<'_>));
+}
+
+fn of_bf16(lines: &[Line<bf16>], inputs: usize, x: &[f32], place: Place<'_>) {
+    with_vectors!(all_tiles(lines: &[Line<bf16>], inputs: usize, x: &[f32], place: Place<'_>));
+}
+
+fn of_int8(lines: &[Line<i8>], inputs: usize, x: &[f32], place: Place<'_>) {
+    with_vectors!(all_tiles(lines: &[Line<i8>], inputs: usize, x: &[f32], place: Place<'_>));
 }
 
 /// The product in tiles that fit the registers: eight rows by 32 columns with AVX-512, six by 16 with
 /// AVX2.
 #[inline(always)]
-fn all_tiles<V: Vector>(
-    lines: &[Line<impl Stored>],
-    [inputs, outputs]: [usize; 2],
-    x: &[f32],
-    out: &mut [f32],
-) {
+fn all_tiles<V: Vector>(lines: &[Line<impl Stored>], inputs: usize, x: &[f32], place: Place<'_>) {
     let rows = if V::LEN == 16 { 8 } else { 6 };
     for (panel, lines) in lines.chunks_exact(inputs).enumerate() {
         for part in (0..WIDTH).step_by(2 * V::LEN) {
-            let from = panel * WIDTH + part;
-            if from >= outputs {
+            let from = place.from + panel * WIDTH + part;
+            if from >= place.outputs {
                 break;
             }
             let tile = Tile {
                 lines,
                 part,
-                columns: from..outputs.min(from + 2 * V::LEN),
-                outputs,
+                columns: from..place.outputs.min(from + 2 * V::LEN),
+                place,
             };
-            let x = x.chunks(rows * inputs);
-            for (x, out) in x.zip(out.chunks_mut(rows * outputs)) {
+            for (i, x) in x.chunks(rows * inputs).enumerate() {
                 if tile.columns.len() > V::LEN {
-                    tile.write_rows::<V, 2>(x, out);
+                    tile.write_rows::<V, 2>(x, i * rows);
                 } else {
-                    tile.write_rows::<V, 1>(x, out);
+                    tile.write_rows::<V, 1>(x, i * rows);
                 }
             }
         }
@@ -192,39 +303,43 @@ fn all_tiles<V: Vector>(
 }
 
 /// Some columns of a product.
-struct Tile<'a, T> {
+struct Tile<'a, T: Stored> {
     /// A panel.
     lines: &'a [Line<T>],
     /// Where the columns start in it.
     part: usize,
     /// Where they are in the output.
     columns: Range<usize>,
-    outputs: usize,
+    place: Place<'a>,
 }
 
 impl<T: Stored> Tile<'_, T> {
+    /// The product of rows `from` and after.
     #[inline(always)]
-    fn write_rows<V: Vector, const N: usize>(&self, x: &[f32], out: &mut [f32]) {
+    fn write_rows<V: Vector, const N: usize>(&self, x: &[f32], from: usize) {
         match x.len() / self.lines.len() {
-            1 => self.write::<V, N, 1>(x, out),
-            2 => self.write::<V, N, 2>(x, out),
-            3 => self.write::<V, N, 3>(x, out),
-            4 => self.write::<V, N, 4>(x, out),
-            5 => self.write::<V, N, 5>(x, out),
-            6 => self.write::<V, N, 6>(x, out),
-            7 => self.write::<V, N, 7>(x, out),
-            _ => self.write::<V, N, 8>(x, out),
+            1 => self.write::<V, N, 1>(x, from),
+            2 => self.write::<V, N, 2>(x, from),
+            3 => self.write::<V, N, 3>(x, from),
+            4 => self.write::<V, N, 4>(x, from),
+            5 => self.write::<V, N, 5>(x, from),
+            6 => self.write::<V, N, 6>(x, from),
+            7 => self.write::<V, N, 7>(x, from),
+            _ => self.write::<V, N, 8>(x, from),
         }
     }
 
     /// `ROWS` rows by `N` registers.
     #[inline(always)]
-    fn write<V: Vector, const N: usize, const ROWS: usize>(&self, x: &[f32], out: &mut [f32]) {
+    fn write<V: Vector, const N: usize, const ROWS: usize>(&self, x: &[f32], from: usize) {
         let inputs = self.lines.len();
         assert!(x.len() >= ROWS * inputs && self.part + N * V::LEN <= WIDTH);
         let mut sums = [[V::zero(); N]; ROWS];
         for (k, line) in self.lines.iter().enumerate() {
-            let line = line.0.as_ptr();
+            let line = line.1.as_ptr();
+            if self.place.ahead {
+                prefetch(line.wrapping_add(DISTANCE * WIDTH));
+            }
             // SAFETY: the registers' numbers lie within a line, by the assertion.
             let line: [V; N] =
                 std::array::from_fn(|n| unsafe { T::load(line.add(self.part + n * V::LEN)) });
@@ -236,39 +351,90 @@ impl<T: Stored> Tile<'_, T> {
                 }
             }
         }
-        for (sums, out) in sums.into_iter().zip(out.chunks_mut(self.outputs)) {
-            let out = &mut out[self.columns.clone()];
-            let mut numbers = [0f32; WIDTH];
-            let to = if out.len() == N * V::LEN {
-                out.as_mut_ptr()
+        let (width, stride) = (self.columns.len(), self.place.outputs);
+        let reach = (ROWS - 1) * stride + width;
+        let mut out = self.place.out.at(from * stride + self.columns.start, reach);
+        let whole = width == N * V::LEN && self.place.scales.is_empty();
+        // By index: an iterator would copy the registers to memory first.
+        for row in 0..ROWS {
+            if whole {
+                for n in 0..N {
+                    // SAFETY: within `reach`, and nobody else writes these columns.
+                    unsafe { sums[row][n].store(out.add(n * V::LEN)) };
+                }
             } else {
-                numbers.as_mut_ptr()
-            };
-            for (n, sum) in sums.into_iter().enumerate() {
-                // SAFETY: both have place for `N` registers.
-                unsafe { sum.store(to.add(n * V::LEN)) };
+                self.write_some(sums[row], out);
             }
-            if out.len() != N * V::LEN {
-                out.copy_from_slice(&numbers[..out.len()]);
-            }
+            out = out.wrapping_add(stride);
         }
+    }
+
+    /// Writes the columns' numbers of one row, times their scales.
+    #[inline(always)]
+    fn write_some<V: Vector, const N: usize>(&self, sums: [V; N], out: *mut f32) {
+        let mut numbers = [0f32; WIDTH];
+        for (n, sum) in sums.into_iter().enumerate() {
+            // SAFETY: `N` registers fit a panel's width.
+            unsafe { sum.store(numbers.as_mut_ptr().add(n * V::LEN)) };
+        }
+        let scales = self.place.scales.get(self.columns.clone());
+        for (x, scale) in numbers.iter_mut().zip(scales.unwrap_or_default()) {
+            *x *= scale;
+        }
+        // SAFETY: the caller has place for the columns there.
+        unsafe { out.copy_from_nonoverlapping(numbers.as_ptr(), self.columns.len()) };
     }
 }
 
-/// The panels of matrices that stand side by side.
-fn packed<T: Stored>(inputs: usize, sides: &[Side<'_>]) -> Vec<Line<T>> {
+/// The scale of each column of matrices that stand side by side.
+fn scales<T: Stored>(inputs: usize, sides: &[Side<'_>]) -> Vec<f32> {
+    // Absolute values are compared by their bits, in which NaN is larger than any number.
+    let magnitude = |x: &f32| x.abs().to_bits();
+    let mut scales = Vec::new();
+    for side in sides {
+        let width = side.len() / inputs;
+        let mut largest = vec![0; width];
+        match side {
+            Side::Columns(numbers) => {
+                for row in numbers.chunks_exact(width.max(1)) {
+                    let both = largest.iter_mut().zip(row);
+                    both.for_each(|(largest, x)| *largest = magnitude(x).max(*largest));
+                }
+            }
+            Side::Rows(numbers) => {
+                for (largest, column) in largest.iter_mut().zip(numbers.chunks_exact(inputs)) {
+                    *largest = column.iter().map(magnitude).max().unwrap_or(0);
+                }
+            }
+        }
+        scales.extend(
+            largest
+                .into_iter()
+                .map(|bits| T::scale(f32::from_bits(bits))),
+        );
+    }
+    scales
+}
+
+/// The panels of matrices that stand side by side, each number divided by the scale of its column
+/// where there are scales.
+fn packed<T: Stored>(inputs: usize, sides: &[Side<'_>], scales: &[f32]) -> Vec<Line<T>> {
     let outputs: usize = sides.iter().map(|side| side.len() / inputs).sum();
-    let mut lines = vec![Line([T::default(); WIDTH]); outputs.div_ceil(WIDTH) * inputs];
+    let mut lines = vec![Line([], [T::default(); WIDTH]); outputs.div_ceil(WIDTH) * inputs];
     lines
         .par_chunks_mut(inputs)
         .enumerate()
-        .for_each(|(panel, lines)| fill(lines, panel * WIDTH, sides));
+        .for_each(|(panel, lines)| fill(lines, panel * WIDTH, sides, scales));
     lines
 }
 
 /// Copies columns `from..from + WIDTH` of matrices that stand side by side.
-fn fill<T: Stored>(lines: &mut [Line<T>], from: usize, sides: &[Side<'_>]) {
+fn fill<T: Stored>(lines: &mut [Line<T>], from: usize, sides: &[Side<'_>], scales: &[f32]) {
     let inputs = lines.len();
+    let stored = |number: f32, column: usize| match scales.get(column) {
+        Some(scale) => T::of(number / scale),
+        None => T::of(number),
+    };
     let mut start = 0;
     for side in sides {
         let width = side.len() / inputs;
@@ -279,15 +445,17 @@ fn fill<T: Stored>(lines: &mut [Line<T>], from: usize, sides: &[Side<'_>]) {
             match side {
                 Side::Columns(numbers) => {
                     for (line, row) in lines.iter_mut().zip(numbers.chunks_exact(width)) {
-                        let numbers = line.0[here..here + n].iter_mut().zip(&row[there..]);
-                        numbers.for_each(|(to, number)| *to = T::of(*number));
+                        let numbers = line.1[here..here + n].iter_mut().zip(&row[there..]);
+                        for (column, (to, number)) in columns.clone().zip(numbers) {
+                            *to = stored(*number, column);
+                        }
                     }
                 }
                 Side::Rows(numbers) => {
-                    let columns = numbers[there * inputs..].chunks_exact(inputs).take(n);
-                    for (j, column) in columns.enumerate() {
-                        for (line, number) in lines.iter_mut().zip(column) {
-                            line.0[here + j] = T::of(*number);
+                    let each = numbers[there * inputs..].chunks_exact(inputs).take(n);
+                    for (j, numbers) in each.enumerate() {
+                        for (line, number) in lines.iter_mut().zip(numbers) {
+                            line.1[here + j] = stored(*number, columns.start + j);
                         }
                     }
                 }

@@ -23,6 +23,12 @@ pub(super) trait Vector: Copy {
     /// `LEN` halves lie there.
     unsafe fn load_bf16(from: *const u16) -> Self;
 
+    /// Whole numbers at an address.
+    ///
+    /// # Safety
+    /// `LEN` of them lie there.
+    unsafe fn load_i8(from: *const i8) -> Self;
+
     /// Writes the numbers to an address.
     ///
     /// # Safety
@@ -64,6 +70,12 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: by the caller's promise.
+        Self(unsafe { from.cast::<[i8; 4]>().read_unaligned() }.map(f32::from))
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
@@ -75,12 +87,29 @@ impl Vector for Plain {
     }
 }
 
+/// Asks for the cache lines of two registers' numbers at an address, which need not be valid.
+#[inline(always)]
+pub(super) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, and it never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(at.cast());
+            _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(64));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Implements [`Vector`] for a register type by its instructions. They are only run in functions
 /// compiled for processors that have them, into which all this is inlined.
 #[cfg(target_arch = "x86_64")]
 macro_rules! registers {
     ($type:ty, $len:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident,
-        $halves:ident, $widen:ident, $shift:ident, $cast:ident) => {
+        $halves:ident, $widen:ident, $shift:ident, $cast:ident, $bytes:ident, $integers:ident,
+        $floats:ident) => {
         impl Vector for $type {
             const LEN: usize = $len;
 
@@ -109,6 +138,12 @@ macro_rules! registers {
             }
 
             #[inline(always)]
+            unsafe fn load_i8(from: *const i8) -> Self {
+                // SAFETY: as above, and by the caller's promise.
+                unsafe { $floats($integers($bytes(from.cast()))) }
+            }
+
+            #[inline(always)]
             unsafe fn store(self, to: *mut f32) {
                 // SAFETY: as above, and by the caller's promise.
                 unsafe { $store(to, self) }
@@ -126,11 +161,12 @@ macro_rules! registers {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
-        _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_slli_epi32, _mm256_storeu_ps, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
-        _mm512_storeu_ps,
+        __m256, __m512, _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps,
+        _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_fmadd_ps,
+        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps, _mm256_setzero_ps, _mm256_slli_epi32,
+        _mm256_storeu_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
+        _mm512_cvtepu16_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_slli_epi32, _mm512_storeu_ps,
     };
 
     use super::Vector;
@@ -146,7 +182,10 @@ mod x86 {
         _mm_loadu_si128,
         _mm256_cvtepu16_epi32,
         _mm256_slli_epi32,
-        _mm256_castsi256_ps
+        _mm256_castsi256_ps,
+        _mm_loadl_epi64,
+        _mm256_cvtepi8_epi32,
+        _mm256_cvtepi32_ps
     );
     registers!(
         __m512,
@@ -159,7 +198,10 @@ mod x86 {
         _mm256_loadu_si256,
         _mm512_cvtepu16_epi32,
         _mm512_slli_epi32,
-        _mm512_castsi512_ps
+        _mm512_castsi512_ps,
+        _mm_loadu_si128,
+        _mm512_cvtepi8_epi32,
+        _mm512_cvtepi32_ps
     );
 }
 

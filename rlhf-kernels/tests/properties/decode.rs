@@ -26,6 +26,27 @@ fn sides(weights: &[Vec<f32>], inputs: usize) -> Vec<Vec<f32>> {
 }
 
 proptest! {
+    /// Products that the threads share have the bits of those that one thread computes.
+    #[test]
+    fn shared_products_have_the_same_bits(
+        seed: u64, rows in 1usize..20, outputs in 300usize..2000, storage in 0usize..3,
+    ) {
+        let (mut sample, inputs) = (Sample::new(seed), 400);
+        let x = sample.numbers(rows * inputs, 1.0);
+        let weight = sample.numbers(inputs * outputs, 1.0);
+        let storage = [Storage::F32, Storage::Bf16, Storage::Int8][storage];
+        let packed = PackedMatrix::new(inputs, &[Side::Columns(&weight)], storage);
+        let product = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut out = vec![f32::NAN; rows * outputs];
+            pool.install(|| packed.product(&x, &mut out));
+            bits(&out)
+        };
+        let alone = product(1);
+        prop_assert_eq!(&product(2), &alone);
+        prop_assert_eq!(&product(5), &alone);
+    }
+
     #[test]
     fn packed_products_are_the_products(
         seed: u64, rows in 1usize..20, inputs in 1usize..40,
@@ -62,6 +83,33 @@ proptest! {
             packed.product(x, &mut alone);
             prop_assert_eq!(bits(&alone), bits(wanted));
         }
+    }
+
+    /// Each column of the packed matrix is one whose steps are a 127th of its largest number.
+    #[test]
+    fn products_with_bytes_are_those_of_the_rounded_matrix(
+        seed: u64, rows in 1usize..12, inputs in 1usize..40, outputs in 1usize..70, by_rows: bool,
+    ) {
+        let mut sample = Sample::new(seed);
+        let x = sample.numbers(rows * inputs, 1.0);
+        let mut weight = sample.numbers(inputs * outputs, 1.0);
+        weight.iter_mut().step_by(outputs).for_each(|w| *w = 0.0);
+        let of_column = |column: usize| weight[column..].iter().step_by(outputs);
+        let mut rounded = weight.clone();
+        for column in 0..outputs {
+            let step = of_column(column).fold(0f32, |most, w| most.max(w.abs())) / 127.0;
+            let numbers = rounded[column..].iter_mut().step_by(outputs);
+            numbers.filter(|w| **w != 0.0).for_each(|w| *w = (*w / step).round_ties_even() * step);
+        }
+        let transposed: Vec<f32> =
+            (0..outputs).flat_map(|column| of_column(column).copied()).collect();
+        let side = if by_rows { Side::Rows(&transposed) } else { Side::Columns(&weight) };
+        let packed = PackedMatrix::new(inputs, &[side], Storage::Int8);
+        let mut out = vec![f32::NAN; rows * outputs];
+        packed.product(&x, &mut out);
+        let [wanted] =
+            plain::linear(tensor(&x, [rows, inputs]), [tensor(&rounded, [inputs, outputs])]);
+        assert_close("product", &out, &numbers(wanted), 1e-5);
     }
 
     #[test]
@@ -162,4 +210,14 @@ fn numbers_are_shared_on_flex_and_absent_elsewhere() {
     assert_eq!(of(x.clone()), Some(vec![1.0, 2.0, 3.0, 4.0]));
     assert_eq!(of(x.swap_dims(0, 1)), Some(vec![1.0, 3.0, 2.0, 4.0]));
     assert_eq!(of(Tensor::zeros([2, 2], &Device::ndarray())), None);
+}
+
+#[test]
+fn a_matrix_of_bytes_does_not_hide_what_is_no_number() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let packed = PackedMatrix::new(2, &[Side::Columns(&[1.0, bad, 2.0, 3.0])], Storage::Int8);
+        let mut out = [0.0; 2];
+        packed.product(&[1.0, 1.0], &mut out);
+        assert!(out[0].is_finite() && out[1].is_nan(), "{out:?}");
+    }
 }

@@ -15,6 +15,9 @@ use crate::{ModelError, SamplingConfig};
 use lane::{Lane, Queue};
 pub use weights::PackedModel;
 
+/// Rows of a core at least where the weights do not stay in the caches. Fewer are one core's, with
+/// all of them at every product: so each number is read from memory once, not once for each core.
+const ROWS: usize = 16;
 impl PackedModel {
     /// Completes requests, at most `batch_size` at a time.
     pub(super) fn complete(
@@ -27,9 +30,11 @@ impl PackedModel {
         let angles = self.angles(longest.unwrap_or(0) + config.max_new_tokens);
         let queue = Queue::new(requests);
         let rows = requests.len().min(batch_size);
-        let lanes: Vec<usize> = (0..available_cores().min(rows)).collect();
+        let of_a_lane = if self.large { ROWS } else { 1 };
+        let cores = available_cores();
+        let lanes: Vec<usize> = (0..cores.min(rows.div_ceil(of_a_lane))).collect();
         let slots = rows.div_ceil(lanes.len().max(1));
-        let results = each_part(&lanes, lanes.len(), |_| {
+        let results = each_part(&lanes, cores, |_| {
             Lane::new(self, &angles, slots, config).run(&queue)
         });
         let mut answers: Vec<Option<Completion>> = vec![None; requests.len()];

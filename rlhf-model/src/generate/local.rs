@@ -17,6 +17,9 @@ pub enum DecodeWeights {
     /// Rounded to bfloat16, which takes half of the memory and is faster where reading it takes the
     /// time; log-probabilities are those of the rounded model.
     Bf16,
+    /// Rounded to whole multiples of a step, 127 of which are the largest number of an output's
+    /// weights: a quarter of the memory. Log-probabilities are those of the rounded model.
+    Int8,
 }
 
 impl DecodeWeights {
@@ -25,6 +28,7 @@ impl DecodeWeights {
         match self {
             Self::F32 => Storage::F32,
             Self::Bf16 => Storage::Bf16,
+            Self::Int8 => Storage::Int8,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::slot::Slot;
 use super::weights::{PackedBlock, PackedModel, PackedNorm};
 use crate::rotary::Angles;
+use rayon::prelude::*;
 use rlhf_kernels::decode;
 
 /// A token to be read.
@@ -17,6 +18,9 @@ pub(super) struct Token {
 
 /// Tokens that pass through the layers together; their numbers stay in the caches.
 const CHUNK: usize = 256;
+
+/// Products of a layer's attention from which on its threads, where it has several, share the tokens.
+const SHARED: usize = 1 << 17;
 
 /// Memory for a pass.
 #[derive(Debug, Default)]
@@ -130,15 +134,28 @@ impl Pass {
         let cap = config.attn_logit_softcapping.map(|cap| cap as f32);
         let window = config.sliding_window;
         let window = window.filter(|_| config.family.windowed(layer));
-        self.z.resize(tokens.len() * of_queries, 0.0);
-        let rows = self.qkv.chunks_exact(row);
-        let rows = rows.zip(self.z.chunks_exact_mut(of_queries));
-        for ((qkv, out), token) in rows.zip(tokens) {
+        let visible = |token: &Token| {
             let end = token.position + 1;
-            let start = window.map_or(0, |window| end.saturating_sub(window));
+            window.map_or(0, |window| end.saturating_sub(window))..end
+        };
+        let slots = &*slots;
+        let attend = |scores: &mut Vec<f32>, qkv: &[f32], token: &Token, out: &mut [f32]| {
             let cached = slots[token.slot].heads(layer, scale, cap);
-            let q = &qkv[..of_queries];
-            decode::attend(q, &cached, start..end, &mut self.scores, out);
+            decode::attend(&qkv[..of_queries], &cached, visible(token), scores, out);
+        };
+        self.z.resize(tokens.len() * of_queries, 0.0);
+        let seen: usize = tokens.iter().map(|token| visible(token).len()).sum();
+        if rayon::current_num_threads() > 1 && seen * of_queries > SHARED {
+            let rows = self.qkv.par_chunks_exact(row).zip(tokens);
+            let rows = rows.zip(self.z.par_chunks_exact_mut(of_queries));
+            rows.for_each_init(Vec::new, |scores, ((qkv, token), out)| {
+                attend(scores, qkv, token, out);
+            });
+        } else {
+            let rows = self.qkv.chunks_exact(row).zip(tokens);
+            for ((qkv, token), out) in rows.zip(self.z.chunks_exact_mut(of_queries)) {
+                attend(&mut self.scores, qkv, token, out);
+            }
         }
         block.o.forward(&self.z, &mut self.y);
         self.add(block.attention_norm.as_ref());

@@ -17,6 +17,24 @@ pub struct PackedModel {
     pub(super) layers: Vec<PackedBlock>,
     pub(super) norm: PackedNorm,
     pub(super) head: PackedMatrix,
+    /// Whether the weights do not stay in the caches.
+    pub(super) large: bool,
+}
+
+/// Parameters that stay in the caches.
+const CACHED: usize = 16 << 20;
+
+/// How matrices are laid out.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    storage: Storage,
+    streamed: bool,
+}
+
+impl Layout {
+    fn packed(self, inputs: usize, sides: &[Side<'_>]) -> PackedMatrix {
+        PackedMatrix::new(inputs, sides, self.storage).streamed(self.streamed)
+    }
 }
 
 /// A block's weights.
@@ -60,20 +78,25 @@ impl PackedModel {
         }
         let model = model.valid();
         let config = model.config().clone();
+        let large = model.num_params() > CACHED;
+        let layout = Layout {
+            storage,
+            streamed: large,
+        };
         let embeddings = numbers(&model.embed_tokens)?;
         let head = match &model.lm_head {
             Some(head) => {
                 let head = numbers(head)?;
-                PackedMatrix::new(config.hidden_size, &[Side::Columns(&head)], storage)
+                layout.packed(config.hidden_size, &[Side::Columns(&head)])
             }
-            None => PackedMatrix::new(config.hidden_size, &[Side::Rows(&embeddings)], storage),
+            None => layout.packed(config.hidden_size, &[Side::Rows(&embeddings)]),
         };
         let positions = match &model.embed_positions {
             Some(table) => Some(numbers(table)?),
             None => None,
         };
         let layers = model.layers.iter();
-        let layers = layers.map(|block| PackedBlock::of(block, &config, storage));
+        let layers = layers.map(|block| PackedBlock::of(block, &config, layout));
         Some(Self {
             rotary: model.rotary().clone(),
             embeddings,
@@ -81,6 +104,7 @@ impl PackedModel {
             layers: layers.collect::<Option<_>>()?,
             norm: PackedNorm::of(&model.norm, &config)?,
             head,
+            large,
             config,
         })
     }
@@ -100,7 +124,7 @@ impl PackedModel {
 }
 
 impl PackedBlock {
-    fn of(block: &Block, config: &ModelConfig, storage: Storage) -> Option<Self> {
+    fn of(block: &Block, config: &ModelConfig, layout: Layout) -> Option<Self> {
         let norm = |norm: &Norm| PackedNorm::of(norm, config);
         let optional = |norm: &Option<Norm>| match norm {
             Some(norm) => PackedNorm::of(norm, config).map(Some),
@@ -114,13 +138,13 @@ impl PackedBlock {
         let gate_up: Vec<&Linear> = block.gate.iter().chain([&block.up]).collect();
         Some(Self {
             input_norm: norm(&block.input_norm)?,
-            qkv: PackedLinear::of(&qkv, storage)?,
+            qkv: PackedLinear::of(&qkv, layout)?,
             head_norms,
-            o: PackedLinear::of(&[&block.o], storage)?,
+            o: PackedLinear::of(&[&block.o], layout)?,
             attention_norm: optional(&block.attention_norm)?,
             feed_forward_norm: norm(&block.feed_forward_norm)?,
-            gate_up: PackedLinear::of(&gate_up, storage)?,
-            down: PackedLinear::of(&[&block.down], storage)?,
+            gate_up: PackedLinear::of(&gate_up, layout)?,
+            down: PackedLinear::of(&[&block.down], layout)?,
             output_norm: optional(&block.output_norm)?,
         })
     }
@@ -128,7 +152,7 @@ impl PackedBlock {
 
 impl PackedLinear {
     /// Matrices of one input, side by side.
-    fn of(linears: &[&Linear], storage: Storage) -> Option<Self> {
+    fn of(linears: &[&Linear], layout: Layout) -> Option<Self> {
         let inputs = linears.first()?.weight.dims()[0];
         let weights = linears.iter();
         let weights = weights.map(|linear| Numbers::of(linear.merged_weight()));
@@ -138,7 +162,7 @@ impl PackedLinear {
         for linear in linears.iter().filter_map(|linear| linear.bias.as_ref()) {
             bias.extend_from_slice(&Numbers::of(linear.val())?);
         }
-        let weight = PackedMatrix::new(inputs, &sides, storage);
+        let weight = layout.packed(inputs, &sides);
         Some(Self {
             bias: (bias.len() == weight.outputs()).then_some(bias),
             weight,
