@@ -8,7 +8,6 @@ mod attend;
 mod numbers;
 mod packed;
 mod rows;
-mod vector;
 
 pub use attend::{CachedHeads, attend};
 pub use numbers::Numbers;
@@ -24,11 +23,11 @@ pub fn available() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn fused_multiply_add() -> bool {
+pub(crate) fn fused_multiply_add() -> bool {
     crate::fast::simd::has_avx2()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn fused_multiply_add() -> bool {
+pub(crate) fn fused_multiply_add() -> bool {
     cfg!(target_arch = "aarch64")
 }

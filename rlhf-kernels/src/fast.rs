@@ -21,6 +21,8 @@ pub(crate) mod squares;
 pub(crate) mod storage;
 mod strip;
 pub(crate) mod swiglu;
+mod tiles;
+pub(crate) mod vector;
 
 pub(crate) use attention_op::attention;
 pub(crate) use head_op::linear_token_logprobs;

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::vector::{Vector, with_vectors};
 use crate::fast::simd::{exp, max, simd};
+use crate::fast::vector::{Vector, with_vectors};
 
 /// Keys and values of one row and layer, and how they are read.
 #[derive(Clone, Copy, Debug)]

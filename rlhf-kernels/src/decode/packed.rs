@@ -5,8 +5,8 @@ use std::ops::Range;
 use burn::tensor::bf16;
 use rayon::prelude::*;
 
-use super::vector::{Vector, prefetch, with_vectors};
 use crate::fast::buffer::Shared;
+use crate::fast::vector::{Vector, prefetch, with_vectors};
 
 /// Columns of a panel.
 const WIDTH: usize = 32;

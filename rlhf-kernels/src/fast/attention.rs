@@ -10,7 +10,7 @@ use super::strip::Strip;
 use crate::attention::Dims;
 
 /// Queries of one tile: scores exist for a tile of one head at a time.
-pub(crate) const TILE: usize = 64;
+pub(crate) const TILE: usize = 32;
 
 /// What forward and backward read.
 #[derive(Clone, Copy, Debug)]

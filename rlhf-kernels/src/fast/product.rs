@@ -1,10 +1,11 @@
-//! Matrix products over slices with any strides, by the `gemm` crate.
+//! Matrix products over slices with any strides.
 
 use std::marker::PhantomData;
 
 use gemm::Parallelism;
 
 use super::buffer::{Shared, Unwritten};
+use super::tiles::{Operand, Product};
 
 /// A read-only matrix inside a slice.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,14 @@ impl<'a> Matrix<'a> {
 
     pub(crate) fn cols(self) -> usize {
         self.cols
+    }
+
+    fn operand(self) -> Operand {
+        Operand {
+            start: self.data.as_ptr(),
+            row_stride: self.row_stride,
+            col_stride: self.col_stride,
+        }
     }
 
     /// The transposed matrix, no number moved.
@@ -158,6 +167,20 @@ impl<'a> Target<'a> {
         // constructor, and the target is exclusively ours by the constructor's borrow or promise.
         // Without `add` the target is not read.
         unsafe {
+            if crate::decode::fused_multiply_add() {
+                let product = Product {
+                    rows: self.rows,
+                    cols: self.cols,
+                    inner: a.cols,
+                    a: a.operand(),
+                    b: b.operand(),
+                    out: self.start,
+                    out_stride: self.row_stride,
+                    scale,
+                    add,
+                };
+                return product.compute(matches!(threads, Threads::All));
+            }
             gemm::gemm(
                 self.rows,
                 self.cols,

@@ -1,7 +1,7 @@
 //! Registers of several numbers, for loops that the compiler does not keep in them by itself.
 
 /// Some numbers side by side in a register.
-pub(super) trait Vector: Copy {
+pub(crate) trait Vector: Copy {
     /// How many.
     const LEN: usize;
 
@@ -41,7 +41,7 @@ pub(super) trait Vector: Copy {
 
 /// Numbers without a register of their own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plain([f32; 4]);
+pub(crate) struct Plain([f32; 4]);
 
 impl Vector for Plain {
     const LEN: usize = 4;
@@ -89,7 +89,7 @@ impl Vector for Plain {
 
 /// Asks for the cache lines of two registers' numbers at an address, which need not be valid.
 #[inline(always)]
-pub(super) fn prefetch<T>(at: *const T) {
+pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -101,6 +101,85 @@ pub(super) fn prefetch<T>(at: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// Eight columns of eight contiguous numbers each, `from_stride` apart, to eight rows `to_stride` apart.
+///
+/// # Safety
+/// The numbers lie there, and so does room for them. The processor has AVX, where there is such a
+/// thing.
+#[inline(always)]
+pub(crate) unsafe fn transpose8(
+    from: *const f32,
+    from_stride: usize,
+    to: *mut f32,
+    to_stride: usize,
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{
+            _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
+            _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+        };
+        // SAFETY: by the caller's promise.
+        unsafe {
+            // Written out: closures would not be compiled for AVX.
+            let c0 = _mm256_loadu_ps(from);
+            let c1 = _mm256_loadu_ps(from.add(from_stride));
+            let c2 = _mm256_loadu_ps(from.add(2 * from_stride));
+            let c3 = _mm256_loadu_ps(from.add(3 * from_stride));
+            let c4 = _mm256_loadu_ps(from.add(4 * from_stride));
+            let c5 = _mm256_loadu_ps(from.add(5 * from_stride));
+            let c6 = _mm256_loadu_ps(from.add(6 * from_stride));
+            let c7 = _mm256_loadu_ps(from.add(7 * from_stride));
+            // Pairs of columns, then fours, then all eight.
+            let (low01, high01) = (_mm256_unpacklo_ps(c0, c1), _mm256_unpackhi_ps(c0, c1));
+            let (low23, high23) = (_mm256_unpacklo_ps(c2, c3), _mm256_unpackhi_ps(c2, c3));
+            let (low45, high45) = (_mm256_unpacklo_ps(c4, c5), _mm256_unpackhi_ps(c4, c5));
+            let (low67, high67) = (_mm256_unpacklo_ps(c6, c7), _mm256_unpackhi_ps(c6, c7));
+            let a0 = _mm256_shuffle_ps::<0x44>(low01, low23);
+            let a1 = _mm256_shuffle_ps::<0xee>(low01, low23);
+            let a2 = _mm256_shuffle_ps::<0x44>(high01, high23);
+            let a3 = _mm256_shuffle_ps::<0xee>(high01, high23);
+            let b0 = _mm256_shuffle_ps::<0x44>(low45, low67);
+            let b1 = _mm256_shuffle_ps::<0xee>(low45, low67);
+            let b2 = _mm256_shuffle_ps::<0x44>(high45, high67);
+            let b3 = _mm256_shuffle_ps::<0xee>(high45, high67);
+            _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(a0, b0));
+            _mm256_storeu_ps(to.add(to_stride), _mm256_permute2f128_ps::<0x20>(a1, b1));
+            _mm256_storeu_ps(
+                to.add(2 * to_stride),
+                _mm256_permute2f128_ps::<0x20>(a2, b2),
+            );
+            _mm256_storeu_ps(
+                to.add(3 * to_stride),
+                _mm256_permute2f128_ps::<0x20>(a3, b3),
+            );
+            _mm256_storeu_ps(
+                to.add(4 * to_stride),
+                _mm256_permute2f128_ps::<0x31>(a0, b0),
+            );
+            _mm256_storeu_ps(
+                to.add(5 * to_stride),
+                _mm256_permute2f128_ps::<0x31>(a1, b1),
+            );
+            _mm256_storeu_ps(
+                to.add(6 * to_stride),
+                _mm256_permute2f128_ps::<0x31>(a2, b2),
+            );
+            _mm256_storeu_ps(
+                to.add(7 * to_stride),
+                _mm256_permute2f128_ps::<0x31>(a3, b3),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for column in 0..8 {
+        for row in 0..8 {
+            // SAFETY: by the caller's promise.
+            unsafe { *to.add(row * to_stride + column) = *from.add(column * from_stride + row) };
+        }
+    }
 }
 
 /// Implements [`Vector`] for a register type by its instructions. They are only run in functions
@@ -226,7 +305,7 @@ macro_rules! with_vectors {
                 return unsafe { avx2($($arg),*) };
             }
         }
-        $function::<$crate::decode::vector::Plain>($($arg),*);
+        $function::<$crate::fast::vector::Plain>($($arg),*);
     }};
 }
-pub(super) use with_vectors;
+pub(crate) use with_vectors;
