@@ -10,6 +10,7 @@ mod writing;
 pub(crate) use shape::{SHAPES, Subject};
 pub(crate) use timing::memory_mib;
 
+use crate::decoding::WeightChoice;
 use crate::error::CliError;
 use burn::tensor::Device;
 use rlhf_data::PackedRow;
@@ -55,6 +56,8 @@ pub(crate) struct Size {
     pub(crate) seconds: f64,
     /// The learning rate; small, so that the weights stay random.
     pub(crate) learning_rate: f64,
+    /// How `generate` holds the weights.
+    pub(crate) decode_weights: WeightChoice,
 }
 
 /// One measurement, as it is printed.

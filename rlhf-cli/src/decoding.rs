@@ -1,9 +1,9 @@
 //! How answers are decoded: what a model's folder recommends and what the command line says.
 
-use crate::error::CliError;
+use crate::error::{CliError, ExitKind};
 use crate::model_folder::Policy;
 use clap::Args;
-use rlhf_model::{DecodeWeights, SamplingConfig};
+use rlhf_model::{DecodeWeights, ModelError, SamplingConfig};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -49,6 +49,16 @@ pub(crate) enum WeightChoice {
     Int8,
 }
 
+impl std::fmt::Display for WeightChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
 impl From<WeightChoice> for DecodeWeights {
     fn from(choice: WeightChoice) -> Self {
         match choice {
@@ -57,6 +67,17 @@ impl From<WeightChoice> for DecodeWeights {
             WeightChoice::Int8 => Self::Int8,
         }
     }
+}
+
+/// An error of decoding with the model of a folder: one that can't be decoded is named.
+pub(crate) fn failed_with(model: &Path, e: ModelError) -> CliError {
+    let logits = matches!(e, ModelError::Logits);
+    let mut error = CliError::from(e);
+    if logits {
+        error.code = ExitKind::Usage;
+        error.message = format!("{}: {}", model.display(), error.message);
+    }
+    error
 }
 
 /// What `generation_config.json` says about decoding.

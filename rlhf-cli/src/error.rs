@@ -162,6 +162,10 @@ impl From<ModelError> for CliError {
                 Self::usage(message).hint(format!("devices: {names}; `--device flex` always works"))
             }
             ModelError::Generator { .. } => Self::failure(message),
+            ModelError::Logits => Self::failure(message).hint(
+                "lower the learning_rate of the stage that made the model and start it over with \
+                 --fresh, or fetch the model again",
+            ),
             ModelError::NotFinite { .. } => Self::failure(message)
                 .hint("lower the stage's learning_rate and start it over with --fresh"),
             ModelError::Prompt { .. } | ModelError::Sampling { .. } => {

@@ -5,6 +5,7 @@
 
 pub(crate) mod adamw;
 pub(crate) mod add_linear;
+pub(crate) mod add_rms_norm;
 pub(crate) mod attention;
 mod attention_backward;
 mod attention_op;
@@ -13,6 +14,7 @@ pub(crate) mod head;
 mod head_op;
 mod jobs;
 pub(crate) mod linear;
+mod outputs;
 mod product;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;

@@ -36,7 +36,7 @@ pub use attention::{AttentionSpan, attention};
 pub use head::{KEPT_LOGITS, linear_token_logprobs, linear_token_logprobs_entropy};
 pub use linear::{add_linear, linear};
 pub use plain::{gelu_tanh, layer_norm, softcap, softcapped_attention};
-pub use rms_norm::rms_norm;
+pub use rms_norm::{add_rms_norm, rms_norm};
 pub use rope::{RopeTables, rope};
 pub use squares::sum_of_squares;
 pub use swiglu::swiglu;

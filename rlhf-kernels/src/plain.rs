@@ -23,6 +23,17 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Te
     x / (mean_square + eps).sqrt() * weight.unsqueeze::<D>()
 }
 
+/// `x + y` and its [`rms_norm`], all `[…, d]`.
+pub fn add_rms_norm<const D: usize>(
+    x: Tensor<D>,
+    y: Tensor<D>,
+    weight: Tensor<1>,
+    eps: f64,
+) -> [Tensor<D>; 2] {
+    let sum = x + y;
+    [sum.clone(), rms_norm(sum, weight, eps)]
+}
+
 /// `x · weight` for each weight: `x` `[n, in]`, weights `[in, out]`, of any widths `out`.
 pub fn linear<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [Tensor<2>; N] {
     crate::linear::check(&x, &weights);

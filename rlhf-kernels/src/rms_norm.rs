@@ -22,6 +22,27 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Te
     plain::rms_norm(x, weight, eps)
 }
 
+/// `x + y` and its [`rms_norm`]: both `[…, d]`, `weight` `[d]`.
+///
+/// Fast: the sum is written where `y` lies, if nothing else holds it, and normalised in the same pass.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn add_rms_norm<const D: usize>(
+    x: Tensor<D>,
+    y: Tensor<D>,
+    weight: Tensor<1>,
+    eps: f64,
+) -> [Tensor<D>; 2] {
+    assert_eq!(x.dims(), y.dims(), "add_rms_norm: x and y differ in shape");
+    #[cfg(feature = "flex")]
+    if fast::runs_on(&x) && fast::runs_on(&y) && fast::runs_on(&weight) {
+        check(&x, &weight);
+        return fast::add_rms_norm::add_rms_norm(x, y, weight, eps);
+    }
+    plain::add_rms_norm(x, y, weight, eps)
+}
+
 pub(crate) fn check<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>) {
     let (x, weight) = (x.dims(), weight.dims());
     assert!(D >= 1, "rms_norm: x has no axis");

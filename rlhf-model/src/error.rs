@@ -118,6 +118,9 @@ pub enum ModelError {
         /// Why it can't be used and what to do.
         reason: String,
     },
+    /// Logits that no token can be drawn from.
+    #[error("the model's logits are not finite: its weights are damaged, or training has diverged")]
+    Logits,
     /// A generator other than the local model went wrong.
     #[error("generator: {reason}")]
     Generator {

@@ -3,7 +3,7 @@
 use crate::{LoraAdapter, ModelConfig};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use rlhf_kernels::{add_linear, layer_norm, linear, rms_norm};
+use rlhf_kernels::{add_linear, add_rms_norm, layer_norm, linear, rms_norm};
 use rlhf_random::Rng;
 
 /// Matrix products of fewer rows than this take another route through the library and round
@@ -101,5 +101,19 @@ impl Norm {
             None if config.family.norm_plus_one() => rms_norm(x, weight + 1.0, eps),
             None => rms_norm(x, weight, eps),
         }
+    }
+
+    /// `x + y` and what [`Self::forward`] makes of it.
+    pub(crate) fn forward_sum<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        y: Tensor<D>,
+        config: &ModelConfig,
+    ) -> [Tensor<D>; 2] {
+        if self.bias.is_none() && !config.family.norm_plus_one() {
+            return add_rms_norm(x, y, self.weight.val(), config.rms_norm_eps);
+        }
+        let sum = x + y;
+        [sum.clone(), self.forward(sum, config)]
     }
 }

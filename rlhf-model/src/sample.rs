@@ -134,7 +134,7 @@ impl Sampler {
     /// greedy. `previous` holds the tokens so far, prompt included; only the penalty looks at it.
     ///
     /// # Errors
-    /// [`ModelError::Generator`] if the logits are not finite: the weights are damaged.
+    /// [`ModelError::Logits`] if the logits are not finite.
     pub fn pick(
         &mut self,
         logits: &[f32],
@@ -143,10 +143,7 @@ impl Sampler {
         rng: &mut Rng,
     ) -> Result<Pick, ModelError> {
         let row = SoftmaxRow::new(logits, config.logprob_temperature(), &mut self.softmax);
-        let Some(row) = row else {
-            let reason = "the model's logits are not finite; its weights are damaged".to_owned();
-            return Err(ModelError::Generator { reason });
-        };
+        let row = row.ok_or(ModelError::Logits)?;
         let token = if config.temperature == 0.0 && !config.penalises() {
             row.argmax()
         } else if config.filters() {

@@ -8,10 +8,11 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rlhf_data::PackedRow;
-use rlhf_loss::{Denominator, PpoLossConfig, PpoLossInput, PpoLossOutput, ppo_loss};
-use rlhf_model::{ScoreModel, Transformer};
+use rlhf_loss::{Denominator, PolicyClip, PolicyInput, ValueInput, policy_loss, value_loss};
+use rlhf_model::{ScoreModel, TokenBatch, Transformer};
 use rlhf_train::gradients::{Division, summed_gradients};
 use rlhf_train::supervised::{scalar, supervised_loss, trained_tokens};
+use rlhf_train::targets::Targets;
 
 /// What a minibatch is taken from.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +43,11 @@ pub(crate) struct MinibatchGradients {
     pub(crate) approx_kl: f64,
 }
 
-/// Rows that are worked on together.
+/// Rows that are worked on together, and for whom: policy and value model share nothing, so that each
+/// has parts of its own.
 enum Part<'a> {
-    Answers(Vec<&'a ExperienceRow>),
+    Policy(Vec<&'a ExperienceRow>),
+    Value(Vec<&'a ExperienceRow>),
     Text(Vec<&'a PackedRow>),
 }
 
@@ -62,18 +65,18 @@ impl Minibatch<'_> {
         let answers = divide(self.rows.iter().map(|row| row.ids.len()).collect());
         let text = divide(self.text.iter().map(|row| row.ids.len()).collect());
         let cores = answers.cores;
-        let of_answers = answers.parts.into_iter();
-        let of_answers =
-            of_answers.map(|part| Part::Answers(part.iter().map(|&i| self.rows[i]).collect()));
+        let of_answers = answers.parts.iter();
+        let of_answers = of_answers.flat_map(|part| {
+            let rows: Vec<&ExperienceRow> = part.iter().map(|&i| self.rows[i]).collect();
+            [Part::Policy(rows.clone()), Part::Value(rows)]
+        });
         let of_text = text.parts.into_iter();
         let of_text = of_text.map(|part| Part::Text(part.iter().map(|&i| self.text[i]).collect()));
         let parts: Vec<Part<'_>> = of_answers.chain(of_text).collect();
         let summed = summed_gradients(&networks, &parts, cores, |(policy, value), part| {
             let (loss, figures) = match part {
-                Part::Answers(rows) => {
-                    let output = self.answer_loss((policy, value), rows, tokens);
-                    (output.total_loss.clone(), figures_of(&output))
-                }
+                Part::Policy(rows) => self.policy_loss(policy, rows, tokens),
+                Part::Value(rows) => self.value_loss(value, rows, tokens),
                 Part::Text(rows) => {
                     let loss = supervised_loss(policy, rows, text_tokens.max(1), self.device)?;
                     let figures = vec![("ptx_loss", scalar(&loss))];
@@ -98,45 +101,86 @@ impl Minibatch<'_> {
         })
     }
 
-    /// The loss of some of the answers, a share of the means over all their tokens.
-    fn answer_loss(
+    /// The policy's loss of some of the answers, a share of the means over all their tokens.
+    fn policy_loss(
         &self,
-        (policy, value): (&Transformer, &ScoreModel),
+        policy: &Transformer,
         rows: &[&ExperienceRow],
         tokens: usize,
-    ) -> PpoLossOutput {
-        let (loss, device) = (&self.config.loss, self.device);
-        let of_rows: Vec<(&[u32], usize)> = rows
-            .iter()
-            .map(|r| (r.ids.as_slice(), r.prompt_len))
-            .collect();
-        let (batch, targets) = response_batch(&of_rows, device);
-        let (logprobs, entropy) = targets.logprobs_entropy(policy, &batch, loss.temperature);
-        let values = values_at(value, &batch, &targets) - self.score_offset;
+    ) -> (Tensor<1>, Figures) {
+        let config = &self.config.loss;
+        let (batch, targets) = self.batch(rows);
+        let (logprobs, entropy) = targets.logprobs_entropy(policy, &batch, config.temperature);
         let n = targets.len();
-        let constant = |of: fn(&ExperienceRow) -> &[f32]| {
-            let flat: Vec<f32> = rows.iter().flat_map(|r| of(r).iter().copied()).collect();
-            Tensor::<2>::from_data(TensorData::new(flat, [1, n]), device)
-        };
-        let input = PpoLossInput {
+        let (mask, whole) = (self.mask(n), Denominator::Whole(tokens as f64));
+        let entropy = entropy.sum() / tokens.max(1) as f64;
+        let input = PolicyInput {
             logprobs: logprobs.reshape([1, n]),
-            old_logprobs: constant(|r| &r.old_logprobs),
-            advantages: constant(|r| &r.advantages),
+            old_logprobs: self.constant(rows, |row| &row.old_logprobs),
+            advantages: self.constant(rows, |row| &row.advantages),
+            mask,
+        };
+        let clip = PolicyClip {
+            low: config.clip_range,
+            high: config.clip_range,
+            dual: None,
+        };
+        let found = policy_loss(input, &clip, whole);
+        let figures = vec![
+            ("policy_loss", scalar(&found.loss)),
+            ("entropy", scalar(&entropy)),
+            (APPROX_KL, scalar(&found.approx_kl_k3)),
+            ("clip_fraction", scalar(&found.clip_fraction)),
+            ("ratio", scalar(&found.mean_ratio)),
+        ];
+        let loss = match config.entropy_coef {
+            0.0 => found.loss,
+            coef => found.loss - entropy * coef,
+        };
+        (loss, figures)
+    }
+
+    /// The value model's loss of some of the answers, likewise.
+    fn value_loss(
+        &self,
+        value: &ScoreModel,
+        rows: &[&ExperienceRow],
+        tokens: usize,
+    ) -> (Tensor<1>, Figures) {
+        let config = &self.config.loss;
+        let (batch, targets) = self.batch(rows);
+        let n = targets.len();
+        let values = values_at(value, &batch, &targets) - self.score_offset;
+        let input = ValueInput {
             values: values.reshape([1, n]),
-            old_values: constant(|r| &r.old_values),
-            returns: constant(|r| &r.returns),
-            entropy: entropy.reshape([1, n]),
-            mask: Tensor::<2, Bool>::from_data(TensorData::new(vec![true; n], [1, n]), device),
+            old_values: self.constant(rows, |row| &row.old_values),
+            returns: self.constant(rows, |row| &row.returns),
+            mask: self.mask(n),
         };
-        let loss_config = PpoLossConfig {
-            clip_low: loss.clip_range,
-            clip_high: loss.clip_range,
-            dual_clip: None,
-            value_clip: Some(loss.value_clip),
-            value_coef: loss.value_coef,
-            entropy_coef: loss.entropy_coef,
-        };
-        ppo_loss(input, &loss_config, Denominator::Whole(tokens as f64))
+        let whole = Denominator::Whole(tokens as f64);
+        let found = value_loss(input, Some(config.value_clip), whole);
+        let figures = vec![("value_loss", scalar(&found.loss))];
+        (found.loss * config.value_coef, figures)
+    }
+
+    fn batch(&self, rows: &[&ExperienceRow]) -> (TokenBatch, Targets) {
+        let rows = rows.iter().map(|row| (row.ids.as_slice(), row.prompt_len));
+        response_batch(&rows.collect::<Vec<_>>(), self.device)
+    }
+
+    /// What the rows have for their tokens, `[1, n]`.
+    fn constant(&self, rows: &[&ExperienceRow], of: fn(&ExperienceRow) -> &[f32]) -> Tensor<2> {
+        let flat: Vec<f32> = rows
+            .iter()
+            .flat_map(|row| of(row).iter().copied())
+            .collect();
+        let n = flat.len();
+        Tensor::from_data(TensorData::new(flat, [1, n]), self.device)
+    }
+
+    /// All of `n` tokens, `[1, n]`.
+    fn mask(&self, n: usize) -> Tensor<2, Bool> {
+        Tensor::from_data(TensorData::new(vec![true; n], [1, n]), self.device)
     }
 }
 
@@ -151,14 +195,3 @@ pub(crate) fn add(sums: &mut Figures, figures: &[(&'static str, f64)]) {
 }
 
 const APPROX_KL: &str = "approx_kl";
-
-fn figures_of(output: &PpoLossOutput) -> Figures {
-    vec![
-        ("policy_loss", scalar(&output.policy_loss)),
-        ("value_loss", scalar(&output.value_loss)),
-        ("entropy", scalar(&output.entropy)),
-        (APPROX_KL, scalar(&output.approx_kl_k3)),
-        ("clip_fraction", scalar(&output.clip_fraction)),
-        ("ratio", scalar(&output.mean_ratio)),
-    ]
-}

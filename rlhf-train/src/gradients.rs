@@ -9,10 +9,11 @@ use rlhf_model::{Recompute, with_own_leaves};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Into how many parts a micro-batch goes at most.
+/// Into how many parts a micro-batch goes at most; there are 1, 2 or 4, so that two cores have as much
+/// to do each.
 const PARTS: usize = 4;
 /// Tokens of a part at least: matrix products of fewer rows waste more than the cores gain.
-const FEWEST_TOKENS: usize = 128;
+const FEWEST_TOKENS: usize = 256;
 /// A model of more parameters is not copied for each core: its matrix products are large enough to
 /// be shared, and its gradients too large to be held several times.
 const MOST_PARAMETERS: usize = 16 << 20;
@@ -83,7 +84,8 @@ fn is_small(parameters: usize, device: &Device) -> bool {
 /// Rows of a part, of a micro-batch of so many rows and tokens.
 fn part_rows(rows: usize, tokens: usize, small: bool) -> usize {
     let most = if small { PARTS } else { 1 };
-    rows.div_ceil((tokens / FEWEST_TOKENS).clamp(1, most))
+    let parts = (tokens / FEWEST_TOKENS).clamp(1, most);
+    rows.div_ceil(1 << parts.ilog2())
 }
 
 fn part_cores(small: bool, device: &Device) -> usize {
@@ -256,7 +258,8 @@ mod tests {
             parts.iter().map(Vec::len).collect::<Vec<_>>()
         };
         assert_eq!(sizes(&[20; 8]), [8]);
-        assert_eq!(sizes(&[40; 8]), [4, 4]);
+        assert_eq!(sizes(&[80; 8]), [4, 4]);
+        assert_eq!(sizes(&[120; 8]), [4, 4]);
         assert_eq!(sizes(&[300; 8]), [2, 2, 2, 2]);
     }
 }

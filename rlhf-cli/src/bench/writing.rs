@@ -17,6 +17,7 @@ pub(super) fn generate(subject: &Subject, size: &Size) -> Result<Vec<Measured>, 
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     // Packed once, as a server or a stage has it.
     let generator = LocalGenerator::new(&subject.model, size.batch);
+    let generator = generator.with_weights(size.decode_weights.into());
     let samplers = [("plain", 1.0), ("top_p=0.9", 0.9)];
     let measured = samplers.map(|(name, top_p)| {
         let config = sampling(size, top_p);
@@ -29,7 +30,8 @@ pub(super) fn generate(subject: &Subject, size: &Size) -> Result<Vec<Measured>, 
         let of_head = subject.of_matrices() - subject.of_blocks();
         let products = subject.of_blocks() * b * (p + r - 1) + of_head * b * r;
         let gflop = 2.0 * products as f64 / 1e9;
-        let mut measured = Measured::new(timed, b * r, gflop, "prompts included".to_owned());
+        let notes = format!("prompts included, weights in {}", size.decode_weights);
+        let mut measured = Measured::new(timed, b * r, gflop, notes);
         measured.sampler = Some(name);
         Ok(measured)
     });

@@ -3,6 +3,7 @@
 use crate::args::{CommonArgs, at_least_one};
 use crate::bench::{Measured, SHAPES, Size, Subject, Work, measure, memory_mib};
 use crate::console;
+use crate::decoding::WeightChoice;
 use crate::error::CliError;
 use crate::session::Session;
 use clap::{Args, ValueEnum};
@@ -48,6 +49,9 @@ pub(crate) struct BenchArgs {
     /// Gradient steps a pass of ppo-step
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one::<usize>)]
     pub(crate) minibatches: usize,
+    /// How the weights are held while generate decodes
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
+    pub(crate) decode_weights: WeightChoice,
     /// The learning rate
     #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
     pub(crate) lr: f64,
@@ -109,6 +113,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
         minibatches: args.minibatches,
         seconds: args.seconds,
         learning_rate: args.lr,
+        decode_weights: args.decode_weights,
     };
     for measured in &measure(*work, &subject, &size, &session.device)? {
         let line = Line {

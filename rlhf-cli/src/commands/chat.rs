@@ -2,7 +2,7 @@
 
 use crate::args::CommonArgs;
 use crate::console::{print, say};
-use crate::decoding::DecodingArgs;
+use crate::decoding::{DecodingArgs, failed_with};
 use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
 use crate::session::Session;
@@ -12,7 +12,7 @@ use rlhf_model::{Completion, Generator, LocalGenerator, Request, SamplingConfig}
 use rlhf_random::stream;
 use serde_json::json;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `rlhf chat`.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +36,7 @@ pub(crate) struct ChatArgs {
 
 /// A conversation under way.
 struct Chat<'a> {
+    model: &'a Path,
     policy: &'a Policy,
     generator: LocalGenerator<'a>,
     sampling: SamplingConfig,
@@ -63,6 +64,7 @@ pub(crate) fn chat(args: &ChatArgs) -> Result<(), CliError> {
     let seed = session.config.seed;
     let messages = system.clone();
     let mut chat = Chat {
+        model: &args.model,
         policy: &policy,
         generator: LocalGenerator::new(&policy.model, 1)
             .with_weights(args.decoding.decode_weights.into()),
@@ -134,7 +136,8 @@ impl Chat<'_> {
             prompt: &prompt,
             stream,
         };
-        let mut found = self.generator.generate(&[request], &self.sampling)?;
+        let found = self.generator.generate(&[request], &self.sampling);
+        let mut found = found.map_err(|e| failed_with(self.model, e))?;
         let Some(completion) = found.pop() else {
             return Err(CliError::failure("the model gave no answer"));
         };

@@ -3,7 +3,7 @@
 use crate::args::{BadRowArgs, CommonArgs, ReadingArgs, at_least_one};
 use crate::commands::stage::note_skipped;
 use crate::console;
-use crate::decoding::DecodingArgs;
+use crate::decoding::{DecodingArgs, failed_with};
 use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
 use crate::session::Session;
@@ -110,7 +110,9 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
             stream: stream(session.config.seed, row as u64, k),
         };
         let asked: Vec<Request<'_>> = part.iter().map(request).collect();
-        for (&(row, k), completion) in part.iter().zip(generator.generate(&asked, &config)?) {
+        let completions = generator.generate(&asked, &config);
+        let completions = completions.map_err(|e| failed_with(&args.model, e))?;
+        for (&(row, k), completion) in part.iter().zip(completions) {
             let sample = (args.samples > 1).then_some(k);
             rows.push(answer_row(&prompts[row].row, &policy, &completion, sample)?);
         }

@@ -96,6 +96,14 @@ fn broken_folders_are_refused_with_their_name() {
         bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
         bytes
     });
+    // Numbers all of them, but too large to be multiplied.
+    refused(weights, "logits are not finite", &|mut bytes| {
+        let end = bytes.len() - 64;
+        for number in bytes[end..].chunks_exact_mut(4) {
+            number.copy_from_slice(&3e38f32.to_le_bytes());
+        }
+        bytes
+    });
     let tokenizer = "tokenizer.json";
     refused(tokenizer, tokenizer, &|bytes| {
         bytes[..bytes.len() / 2].to_vec()

@@ -88,7 +88,7 @@ impl Stored for i8 {
     }
 
     fn of(x: f32) -> Self {
-        x.round_ties_even() as i8
+        x.round_ties_even() as Self
     }
 
     #[inline(always)]
@@ -331,6 +331,10 @@ impl<T: Stored> Tile<'_, T> {
 
     /// `ROWS` rows by `N` registers.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "an iterator copies the registers to memory first"
+    )]
     fn write<V: Vector, const N: usize, const ROWS: usize>(&self, x: &[f32], from: usize) {
         let inputs = self.lines.len();
         assert!(x.len() >= ROWS * inputs && self.part + N * V::LEN <= WIDTH);
@@ -355,7 +359,6 @@ impl<T: Stored> Tile<'_, T> {
         let reach = (ROWS - 1) * stride + width;
         let mut out = self.place.out.at(from * stride + self.columns.start, reach);
         let whole = width == N * V::LEN && self.place.scales.is_empty();
-        // By index: an iterator would copy the registers to memory first.
         for row in 0..ROWS {
             if whole {
                 for n in 0..N {

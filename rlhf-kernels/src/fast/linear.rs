@@ -1,10 +1,6 @@
 //! Products of one input with up to three matrices, and their gradients.
 //!
-//! An operation has one output. Several products are a root, which computes all of them and whose own
-//! output means nothing, and one operation for each product that takes its output from the root. On
-//! the way back each leaves its gradient for the root, which comes last.
-
-use std::sync::{Arc, Mutex, PoisonError};
+//! They are one operation with several outputs ([`super::outputs`]).
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -14,27 +10,9 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor};
 
 use super::buffer::written;
+use super::outputs::{Slots, nothing, outputs};
 use super::product::{Matrix, Target, Threads};
 use super::storage::{FlexFloat, dense, numbers, tensor};
-
-/// What the root and its products hand each other: outputs first, then gradients.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Slots(Arc<Mutex<Vec<Option<FlexFloat>>>>);
-
-impl Slots {
-    fn fill(&self, outputs: Vec<FlexFloat>) {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *slots = outputs.into_iter().map(Some).collect();
-    }
-
-    fn put(&self, index: usize, gradient: FlexFloat) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(gradient);
-    }
-
-    fn take(&self, index: usize) -> Option<FlexFloat> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[index].take()
-    }
-}
 
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Linear: Backend {
@@ -52,7 +30,6 @@ pub(crate) trait Linear: Backend {
         c: FloatTensor<Self>,
         slots: Slots,
     ) -> FloatTensor<Self>;
-    fn linear_part(root: FloatTensor<Self>, slots: Slots, index: usize) -> FloatTensor<Self>;
 }
 
 /// Shapes were checked.
@@ -71,10 +48,7 @@ pub(crate) fn linear<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [
             });
         }
     };
-    std::array::from_fn(|index| {
-        let part = <Dispatch as Linear>::linear_part(root.clone(), slots.clone(), index);
-        Tensor::from_dispatch(part)
-    })
+    outputs(root, &slots)
 }
 
 impl Linear for Flex {
@@ -96,10 +70,6 @@ impl Linear for Flex {
     ) -> FlexFloat {
         slots.fill(Call::new(x, [a, b, c]).products());
         nothing()
-    }
-
-    fn linear_part(_: FlexFloat, slots: Slots, index: usize) -> FlexFloat {
-        slots.take(index).expect("the root has filled it")
     }
 }
 
@@ -148,11 +118,6 @@ impl Call {
     fn gradient_of_weight(&self, gradient: &FlexFloat) -> FlexFloat {
         product_of(matrix(&self.x).t(), matrix(gradient))
     }
-}
-
-/// A tensor that stands for the root's output.
-fn nothing() -> FlexFloat {
-    tensor(vec![0.0], Shape::new([1]))
 }
 
 pub(super) fn sizes(x: &FlexFloat) -> [usize; 2] {
@@ -211,23 +176,6 @@ impl<const P: usize> Backward<Flex, P> for Products {
     }
 }
 
-/// One of several products; its parent is their root.
-#[derive(Debug)]
-struct Part;
-
-impl Backward<Flex, 1> for Part {
-    type State = (Slots, usize);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = dense(grads.consume::<Flex>(&ops.node));
-        let (slots, index) = ops.state;
-        if let [Some(root)] = ops.parents {
-            slots.put(index, gradient);
-            grads.register::<Flex>(root.id, nothing());
-        }
-    }
-}
-
 fn recorded<C: CheckpointStrategy, const P: usize>(
     call: Call,
     slots: Option<Slots>,
@@ -276,17 +224,5 @@ impl<C: CheckpointStrategy> Linear for Autodiff<Flex, C> {
         let call = Call::new(x.into_primitive(), weights);
         slots.fill(call.products());
         recorded::<C, 4>(call, Some(slots), nodes, nothing())
-    }
-
-    fn linear_part(root: FloatTensor<Self>, slots: Slots, index: usize) -> FloatTensor<Self> {
-        let nodes = [root.node()];
-        let out = Flex::linear_part(root.into_primitive(), slots.clone(), index);
-        match Backward::<Flex, 1>::prepare::<C>(Part, nodes)
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(op) => op.finish((slots, index), out),
-            OpsKind::UnTracked(op) => op.finish(out),
-        }
     }
 }

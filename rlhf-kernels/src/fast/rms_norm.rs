@@ -13,7 +13,7 @@ use super::simd::{dot, dot3, simd};
 use super::storage::{FlexFloat, dense, numbers, tensor};
 
 /// Rows a task takes.
-const ROWS: usize = 64;
+pub(super) const ROWS: usize = 64;
 
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait RmsNorm: Backend {
@@ -50,7 +50,7 @@ impl Backward<Flex, 2> for Step {
             eps,
         };
         if let Some(node) = to_x {
-            grads.register::<Flex>(node.id, tensor(rows.gradient_of_x(), x.shape()));
+            grads.register::<Flex>(node.id, tensor(rows.gradient_of_x(None), x.shape()));
         }
         if let Some(node) = to_weight {
             grads.register::<Flex>(node.id, tensor(rows.gradient_of_weight(), weight.shape()));
@@ -112,6 +112,13 @@ simd! { fn x_row(x: &[f32], weight: &[f32], grad: &[f32], eps: f32, out: &mut Un
     }
 } }
 
+simd! { fn add_row(out: &mut Unwritten, more: &[f32]) {
+    for (out, more) in out.iter_mut().zip(more) {
+        // SAFETY: the row was written.
+        out.write(unsafe { out.assume_init() } + more);
+    }
+} }
+
 simd! { fn weight_row(x: &[f32], grad: &[f32], eps: f32, out: &mut [f32]) {
     let r = scale(x, eps);
     for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
@@ -120,15 +127,16 @@ simd! { fn weight_row(x: &[f32], grad: &[f32], eps: f32, out: &mut [f32]) {
 } }
 
 /// What the backward reads; all of one width.
-struct Rows<'a> {
-    x: &'a [f32],
-    weight: &'a [f32],
-    grad: &'a [f32],
-    eps: f32,
+pub(super) struct Rows<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) weight: &'a [f32],
+    pub(super) grad: &'a [f32],
+    pub(super) eps: f32,
 }
 
 impl Rows<'_> {
-    fn gradient_of_x(&self) -> Vec<f32> {
+    /// With `more` added, a gradient that came by another way.
+    pub(super) fn gradient_of_x(&self, more: Option<&[f32]>) -> Vec<f32> {
         let width = self.weight.len().max(1);
         let chunk = ROWS * width;
         // SAFETY: the chunks cover the output (`grad` has the shape of `x`), each row whole.
@@ -137,21 +145,26 @@ impl Rows<'_> {
                 let jobs = out
                     .chunks_mut(chunk)
                     .zip(self.x.chunks(chunk))
-                    .zip(self.grad.chunks(chunk));
-                run(jobs, |((out, x), grad)| {
+                    .zip(self.grad.chunks(chunk))
+                    .enumerate();
+                run(jobs, |(i, ((out, x), grad))| {
+                    let more = more.map(|more| &more[i * chunk..]);
                     let rows = out
                         .chunks_mut(width)
                         .zip(x.chunks(width))
                         .zip(grad.chunks(width));
-                    for ((out, x), grad) in rows {
+                    for (j, ((out, x), grad)) in rows.enumerate() {
                         x_row(x, self.weight, grad, self.eps, out);
+                        if let Some(more) = more {
+                            add_row(out, &more[j * width..(j + 1) * width]);
+                        }
                     }
                 });
             })
         }
     }
 
-    fn gradient_of_weight(&self) -> Vec<f32> {
+    pub(super) fn gradient_of_weight(&self) -> Vec<f32> {
         let width = self.weight.len().max(1);
         let chunk = ROWS * width;
         let mut parts = vec![0.0; self.x.len().div_ceil(chunk) * width];

@@ -261,6 +261,10 @@ impl Tile<'_> {
     /// # Safety
     /// There are as many.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "an iterator copies the registers to memory first"
+    )]
     unsafe fn write<V: Vector, const N: usize, const ROWS: usize>(&self, first: usize) -> usize {
         let product = self.product;
         assert!(self.part + N * V::LEN <= WIDTH);
@@ -285,7 +289,7 @@ impl Tile<'_> {
             .wrapping_add(first * product.out_stride + self.from);
         let (stride, scale) = (product.out_stride, V::splat(product.scale));
         let add = product.add || self.start > 0;
-        // By index, and loops of few instructions: the sums stay in registers.
+        // Loops of few instructions, or the sums leave the registers.
         // SAFETY: by the promises of the caller and of `Product::compute`; `numbers` holds a tile.
         unsafe {
             if self.width == N * V::LEN && add {

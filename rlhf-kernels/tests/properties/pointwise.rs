@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
-use rlhf_kernels::{RopeTables, plain, rms_norm, rope, swiglu};
+use rlhf_kernels::{RopeTables, add_rms_norm, plain, rms_norm, rope, swiglu};
 
 use crate::sample::{Sample, assert_close, bits, leaf, numbers, with_threads};
 
@@ -52,6 +52,43 @@ proptest! {
         let fast = run_two((&x, tx), (&w, tw), &probe, |x, w| rms_norm(x, w, 1e-5));
         let plain = run_two((&x, tx), (&w, tw), &probe, |x, w| plain::rms_norm(x, w, 1e-5));
         assert_same(&fast, &plain);
+    }
+
+    /// Whichever of x, y and the weight are frozen, whichever outputs are used, whoever else holds y.
+    #[test]
+    fn add_rms_norm_is_the_plain_one(
+        seed: u64, rows in 1usize..150, width in 1usize..100, tracked in 1u8..8, used in 1u8..4,
+        held: bool,
+    ) {
+        let mut sample = Sample::new(seed);
+        let terms = [(); 2].map(|()| sample.tensor([1, rows, width], 3.0));
+        let weight = sample.tensor([width], 2.0);
+        let probes = [(); 2].map(|()| sample.tensor([1, rows, width], 1.0));
+        let run = |body: fn(Tensor<3>, Tensor<3>, Tensor<1>, f64) -> [Tensor<3>; 2]| {
+            let is = |bits: u8, i: usize| bits >> i & 1 == 1;
+            let x = leaf(&terms[0], is(tracked, 0));
+            let y = leaf(&terms[1], is(tracked, 1));
+            let w = leaf(&weight, is(tracked, 2));
+            let given = if held { y.clone() } else { y.clone() * 1.0 };
+            let out = body(x.clone(), given, w.clone(), 1e-5);
+            let mut found: Vec<_> = out.iter().map(|out| Some(numbers(out.clone()))).collect();
+            found.push(Some(numbers(y.clone())));
+            let losses = (0..2).filter(|&i| is(used, i));
+            let losses = losses.map(|i| (out[i].clone() * leaf(&probes[i], false)).sum());
+            let loss = losses.reduce(|a, b| a + b).expect("one is used");
+            if loss.is_tracked() {
+                let grads = loss.backward();
+                found.extend([x.grad(&grads).map(numbers), y.grad(&grads).map(numbers)]);
+                found.push(w.grad(&grads).map(numbers));
+            }
+            found
+        };
+        // A sum alone has no gradient by the weight: there may be none, or zeros.
+        let nonzero = |found: Vec<Option<Vec<f32>>>| {
+            let some = |values: &Vec<f32>| values.iter().any(|x| *x != 0.0);
+            found.into_iter().map(|values| values.filter(some)).collect::<Vec<_>>()
+        };
+        assert_same(&nonzero(run(add_rms_norm)), &nonzero(run(plain::add_rms_norm)));
     }
 
     #[test]

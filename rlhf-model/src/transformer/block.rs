@@ -128,8 +128,8 @@ impl Block {
         let y = self.input_norm.forward(x.clone(), step.config);
         let y = self.attend(y, step, layer, cache);
         let y = step.apply(&self.o, y, (layer, OUTPUT));
-        let x = x + after(self.attention_norm.as_ref(), y, step.config);
-        let y = self.feed_forward_norm.forward(x.clone(), step.config);
+        let y = after(self.attention_norm.as_ref(), y, step.config);
+        let [x, y] = self.feed_forward_norm.forward_sum(x, y, step.config);
         let y = self.feed_forward(y, step, layer);
         x + after(self.output_norm.as_ref(), y, step.config)
     }
