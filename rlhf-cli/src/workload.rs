@@ -126,7 +126,7 @@ impl Workload {
         let length = self.length.min(model.max_position_embeddings);
         let parameters = model.num_parameters() * self.networks;
         let rows = [self.rows, length];
-        let at_once = Division::at_once(rows, self.micro_rows, parameters, device);
+        let at_once = Division::at_once(rows, self.micro_rows, self.networks, parameters, device);
         Ok(training_memory(&TrainingShape {
             model,
             lora: if self.adapts { &config.lora } else { &whole },
@@ -135,8 +135,8 @@ impl Workload {
             frozen: self.frozen,
             keeps_best: self.keeps_best,
             gradients: at_once.gradients as u64,
-            tokens: (at_once.rows.saturating_mul(length * self.networks)) as u64,
-            targets: (at_once.rows.saturating_mul(self.targets.min(length))) as u64,
+            tokens: at_once.rows.saturating_mul(length) as u64,
+            targets: at_once.rows.saturating_mul(self.targets.min(length)) as u64,
         })?)
     }
 }

@@ -33,7 +33,7 @@ pub struct Division {
 /// What a [`Division`] of equal rows holds at once at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AtOnce {
-    /// Rows of the parts at work.
+    /// Rows of the parts at work, counted once for each network.
     pub rows: usize,
     /// Gradients: those of the parts at work, and their sum where there are several parts.
     pub gradients: usize,
@@ -59,10 +59,12 @@ impl Division {
         }
     }
 
-    /// What the division of so many rows of one length holds at once.
+    /// What the division of so many rows of one length holds at once, where each of so many networks
+    /// has parts of its own.
     pub fn at_once(
         [rows, length]: [usize; 2],
         micro_batch: usize,
+        networks: usize,
         parameters: usize,
         device: &Device,
     ) -> AtOnce {
@@ -70,8 +72,9 @@ impl Division {
         let micro_batch = rows.min(micro_batch).max(1);
         let of_part = part_rows(micro_batch, micro_batch.saturating_mul(length), small);
         let (parts, cores) = (rows.div_ceil(of_part), part_cores(small, device));
+        let at_work = cores.min(parts.saturating_mul(networks));
         AtOnce {
-            rows: rows.min(of_part.saturating_mul(cores)),
+            rows: (rows.saturating_mul(networks)).min(of_part.saturating_mul(at_work)),
             gradients: parts.clamp(1, cores + 1),
         }
     }
@@ -203,7 +206,7 @@ mod tests {
             (16, 64, 16, 1 << 30),
             (16, 64, 4, 1 << 30),
         ] {
-            let found = Division::at_once([rows, length], micro_batch, parameters, &device);
+            let found = Division::at_once([rows, length], micro_batch, 1, parameters, &device);
             let division = Division::new(&vec![length; rows], micro_batch, parameters, &device);
             let at_work = division.parts.iter().take(division.cores);
             let wanted = AtOnce {
@@ -215,7 +218,20 @@ mod tests {
                 "{rows} rows of {length}, {micro_batch} at a time"
             );
         }
-        Division::at_once([usize::MAX, usize::MAX], usize::MAX, 10, &device);
+        Division::at_once(
+            [usize::MAX, usize::MAX],
+            usize::MAX,
+            usize::MAX,
+            10,
+            &device,
+        );
+        let of_two =
+            |rows, parameters| Division::at_once([rows, 64], 16, 2, parameters, &device).rows;
+        assert_eq!(of_two(4, 1 << 30), 4);
+        assert_eq!(
+            of_two(4, 10),
+            4 * Division::new(&[], 1, 10, &device).cores.min(2)
+        );
     }
 
     #[test]

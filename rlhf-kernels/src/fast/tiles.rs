@@ -16,6 +16,8 @@ use super::vector::{Vector, transpose8, with_vectors};
 
 /// Columns of a panel.
 const WIDTH: usize = 32;
+/// Rows of a tile with AVX-512, and a multiple of those of every other.
+const ROWS: usize = 12;
 /// Rows of a panel: it stays in the second-level cache.
 const DEPTH: usize = 512;
 /// Multiplications of a task at least: waking a thread costs as much as some 100,000.
@@ -80,27 +82,26 @@ impl Product {
     /// The operands' numbers lie where they say, and so does room for the output, which nobody else
     /// reads or writes meanwhile; with `add` it holds numbers.
     pub(super) unsafe fn compute(&self, all_threads: bool) {
-        let (parts, threads) = (self.parts(), rayon::current_num_threads());
-        if !all_threads || threads < 2 || parts.len() < 2 {
+        let threads = rayon::current_num_threads();
+        let work = (self.rows.saturating_mul(self.cols)).saturating_mul(self.inner);
+        let parts = (work / FEWEST).min(TASKS * threads);
+        if !all_threads || threads < 2 || parts < 2 {
             return self.part([0..self.rows, 0..self.cols]);
         }
+        let parts = self.parts(parts);
         parts.into_par_iter().for_each(|part| self.part(part));
     }
 
-    /// The output in parts for the threads: by columns, and by rows too where there are few columns.
-    fn parts(&self) -> Vec<Part> {
-        let wanted = self.rows * self.cols * self.inner / FEWEST;
-        let wanted = wanted.clamp(1, TASKS * rayon::current_num_threads());
+    /// The output in about so many parts: by columns, and by rows too where there are few columns.
+    fn parts(&self, wanted: usize) -> Vec<Part> {
         let panels = self.cols.div_ceil(WIDTH).max(1);
         let by_cols = panels.div_ceil(panels.div_ceil(wanted));
-        let (cols, rows) = (
-            panels.div_ceil(by_cols) * WIDTH,
-            self.rows.div_ceil(wanted.div_ceil(by_cols)).max(1),
-        );
+        let cols = panels.div_ceil(by_cols) * WIDTH;
+        let rows = self.rows.div_ceil(wanted.div_ceil(by_cols));
+        let rows = rows.max(1).next_multiple_of(ROWS);
         let ranges = |len: usize, step: usize| {
-            (0..len)
-                .step_by(step)
-                .map(move |from| from..(from + step).min(len))
+            let starts = (0..len).step_by(step);
+            starts.map(move |from| from..(from + step).min(len))
         };
         ranges(self.cols, cols)
             .flat_map(|cols| ranges(self.rows, rows).map(move |rows| [rows, cols.clone()]))
@@ -338,6 +339,110 @@ impl Tile<'_> {
                     *out.add(j) = before + *row.add(j);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of some pattern.
+    fn numbers(count: usize, step: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * step).sin()).collect()
+    }
+
+    /// A matrix by its rows, or by its columns, every row or column followed by a gap.
+    fn operand(numbers: &[f32], len: usize, by_rows: bool) -> Operand {
+        let (row_stride, col_stride) = if by_rows { (len + 3, 1) } else { (1, len + 3) };
+        Operand {
+            start: numbers.as_ptr(),
+            row_stride,
+            col_stride,
+        }
+    }
+
+    fn check([rows, inner, cols]: [usize; 3], [a_rows, b_rows, add]: [bool; 3], scale: f32) {
+        let a = numbers((rows + 3) * (inner + 3), 0.7);
+        let b = numbers((inner + 3) * (cols + 3), 0.3);
+        let before = numbers(rows * cols, 0.1);
+        let (of_a, of_b) = (
+            operand(&a, if a_rows { inner } else { rows }, a_rows),
+            operand(&b, if b_rows { cols } else { inner }, b_rows),
+        );
+        let product = |threads: usize| {
+            let mut out = before.clone();
+            let product = Product {
+                rows,
+                cols,
+                inner,
+                a: of_a,
+                b: of_b,
+                out: out.as_mut_ptr(),
+                out_stride: cols,
+                scale,
+                add,
+            };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            // SAFETY: the sizes and strides are those of the vectors.
+            pool.expect("a pool")
+                .install(|| unsafe { product.compute(true) });
+            out
+        };
+        let found = product(1);
+        let at = |numbers: &[f32], of: Operand, row: usize, col: usize| {
+            f64::from(numbers[row * of.row_stride + col * of.col_stride])
+        };
+        for i in 0..rows {
+            for j in 0..cols {
+                let terms = (0..inner).map(|k| at(&a, of_a, i, k) * at(&b, of_b, k, j));
+                let sum = f64::from(scale) * terms.sum::<f64>();
+                let wanted = sum
+                    + if add {
+                        f64::from(before[i * cols + j])
+                    } else {
+                        0.0
+                    };
+                let gap = (f64::from(found[i * cols + j]) - wanted).abs();
+                assert!(gap < 1e-4, "{rows}×{inner}×{cols} at {i}, {j}: {gap}");
+            }
+        }
+        assert_eq!(product(3), found, "{rows}×{inner}×{cols} by three threads");
+    }
+
+    #[test]
+    fn every_layout_and_remainder() {
+        for a_rows in [false, true] {
+            for b_rows in [false, true] {
+                for add in [false, true] {
+                    let layout = [a_rows, b_rows, add];
+                    for rows in 1..=13 {
+                        check([rows, 9, 33], layout, 1.0);
+                    }
+                    for cols in [1, 7, 8, 15, 16, 17, 31, 32, 40, 63, 65] {
+                        check([5, 17, cols], layout, 0.3);
+                    }
+                    for inner in [0, 1, 8, 511, 512, 513, 1030] {
+                        check([14, inner, 20], layout, -2.0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Many columns, few columns and many rows, one row.
+    #[test]
+    fn threads_share_products_of_every_shape() {
+        for shape in [
+            [40, 300, 700],
+            [900, 300, 20],
+            [1, 600, 5000],
+            [700, 600, 1],
+            [0, 5, 7],
+            [5, 7, 0],
+        ] {
+            check(shape, [true, true, false], 1.0);
+            check(shape, [true, false, true], 1.0);
         }
     }
 }
