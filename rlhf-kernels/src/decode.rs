@@ -29,11 +29,11 @@ pub fn available() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn fused_multiply_add() -> bool {
+fn fused_multiply_add() -> bool {
     crate::fast::simd::has_avx2()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn fused_multiply_add() -> bool {
+fn fused_multiply_add() -> bool {
     cfg!(target_arch = "aarch64")
 }

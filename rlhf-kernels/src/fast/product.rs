@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use gemm::Parallelism;
 
 use super::buffer::{Shared, Unwritten};
-use super::tiles::{Operand, Product};
+use super::tiles::{self, Operand, Product};
 
 /// A read-only matrix inside a slice.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +167,7 @@ impl<'a> Target<'a> {
         // constructor, and the target is exclusively ours by the constructor's borrow or promise.
         // Without `add` the target is not read.
         unsafe {
-            if crate::decode::fused_multiply_add() {
+            if tiles::apply() {
                 let product = Product {
                     rows: self.rows,
                     cols: self.cols,

@@ -35,6 +35,14 @@ thread_local! {
     static PANEL: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
+/// Whether tiles are the fast way on this processor; elsewhere the `gemm` crate's are.
+pub(super) fn apply() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return super::simd::has_avx2();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// Where an operand lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operand {
