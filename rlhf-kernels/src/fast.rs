@@ -12,7 +12,7 @@ mod attention_op;
 pub(crate) mod buffer;
 pub(crate) mod head;
 mod head_op;
-mod jobs;
+pub(crate) mod jobs;
 pub(crate) mod linear;
 mod outputs;
 mod product;

@@ -59,6 +59,9 @@ pub fn each_part<P: Sync, R: Send>(
     work: impl Fn(&P) -> R + Sync,
 ) -> Vec<R> {
     let workers = cores.min(parts.len());
+    if cores < 2 {
+        return parts.iter().map(work).collect();
+    }
     if workers < 2 {
         return pools::inside(|| parts.iter().map(&work).collect());
     }

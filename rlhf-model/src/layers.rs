@@ -95,11 +95,19 @@ pub struct Norm {
 impl Norm {
     /// Normalises `[…, d]`.
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>, config: &ModelConfig) -> Tensor<D> {
-        let (weight, eps) = (self.weight.val(), config.rms_norm_eps);
+        let (weight, eps) = (self.applied_weight(config), config.rms_norm_eps);
         match &self.bias {
             Some(bias) => layer_norm(x, weight, bias.val(), eps),
-            None if config.family.norm_plus_one() => rms_norm(x, weight + 1.0, eps),
             None => rms_norm(x, weight, eps),
+        }
+    }
+
+    /// The weight that numbers are multiplied with.
+    fn applied_weight(&self, config: &ModelConfig) -> Tensor<1> {
+        if self.bias.is_none() && config.family.norm_plus_one() {
+            self.weight.val() + 1.0
+        } else {
+            self.weight.val()
         }
     }
 
@@ -110,8 +118,8 @@ impl Norm {
         y: Tensor<D>,
         config: &ModelConfig,
     ) -> [Tensor<D>; 2] {
-        if self.bias.is_none() && !config.family.norm_plus_one() {
-            return add_rms_norm(x, y, self.weight.val(), config.rms_norm_eps);
+        if self.bias.is_none() {
+            return add_rms_norm(x, y, self.applied_weight(config), config.rms_norm_eps);
         }
         let sum = x + y;
         [sum.clone(), self.forward(sum, config)]

@@ -7,6 +7,7 @@ use super::panels::{Side, packed, scales};
 use super::product::{Place, of_bf16, of_f32, of_int8};
 use super::stored::{Line, Storage, Stored, WIDTH};
 use crate::fast::buffer::Shared;
+use crate::fast::jobs::FEWEST_PRODUCTS;
 
 #[derive(Clone, Debug)]
 enum Lines {
@@ -101,8 +102,6 @@ impl PackedMatrix {
     }
 }
 
-/// Multiplications of a thread's part of a product at least; waking one costs as much as some 100,000.
-const FEWEST: usize = 1 << 18;
 /// Parts of a product for each thread, so that one that is held up does not hold up the others.
 const PARTS: usize = 2;
 
@@ -116,7 +115,7 @@ fn shared<T: Stored>(
 ) {
     let panels = lines.len() / inputs;
     let threads = rayon::current_num_threads();
-    let parts = (panels * WIDTH * x.len() / FEWEST).clamp(1, PARTS * threads);
+    let parts = (panels * WIDTH * x.len() / FEWEST_PRODUCTS).clamp(1, PARTS * threads);
     if threads < 2 || parts < 2 {
         return product(lines, inputs, x, place);
     }

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::fast::simd::simd;
+use crate::fast::simd::add_row;
 use crate::fast::{rms_norm as rms, swiglu as gated};
 
 /// Memory that holds numbers, as memory that something is written to.
@@ -70,12 +70,6 @@ pub fn softcap(x: &mut [f32], cap: f32) {
         *x = cap * (*x / cap).tanh();
     }
 }
-
-simd! { fn add_row(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
-    }
-} }
 
 /// Adds `y` to `x`.
 pub fn add(x: &mut [f32], y: &[f32]) {

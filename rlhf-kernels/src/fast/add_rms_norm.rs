@@ -11,7 +11,7 @@ use super::buffer::{Unwritten, written};
 use super::jobs::run;
 use super::outputs::{Slots, nothing, outputs};
 use super::rms_norm::{ROWS, Rows, forward_row};
-use super::simd::simd;
+use super::simd::add_row;
 use super::storage::{FlexFloat, dense, numbers, tensor};
 
 #[backend_extension(Flex, Autodiff)]
@@ -38,12 +38,6 @@ pub(crate) fn add_rms_norm<const D: usize>(
     outputs(root, &slots)
 }
 
-simd! { fn sum_row(y: &mut [f32], x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += *x;
-    }
-} }
-
 /// `x + y`, where `y` lies if nothing else holds it, and its norm.
 fn forward(x: &FlexFloat, y: FlexFloat, weight: &FlexFloat, eps: f32) -> [FlexFloat; 2] {
     let mut sum = dense(y);
@@ -66,7 +60,7 @@ fn forward(x: &FlexFloat, y: FlexFloat, weight: &FlexFloat, eps: f32) -> [FlexFl
                 |((out, sum), x): ((&mut Unwritten, &mut [f32]), &[f32])| {
                     let rows = out.chunks_mut(width).zip(sum.chunks_mut(width));
                     for ((out, sum), x) in rows.zip(x.chunks(width)) {
-                        sum_row(sum, x);
+                        add_row(sum, x);
                         forward_row(sum, weight, eps, out);
                     }
                 },

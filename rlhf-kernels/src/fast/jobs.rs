@@ -5,6 +5,9 @@ use rayon::prelude::*;
 /// Numbers that a task of element-wise work takes: they stay in the second-level cache.
 pub(crate) const CHUNK: usize = 16_384;
 
+/// Multiplications of a task of a matrix product at least, so that it is worth a thread.
+pub(crate) const FEWEST_PRODUCTS: usize = 1 << 18;
+
 /// Does `work` on every job; a single job stays on the calling thread, since waking the pool
 /// costs more than a small job.
 pub(crate) fn run<T: Send>(jobs: impl Iterator<Item = T>, work: impl Fn(T) + Send + Sync) {

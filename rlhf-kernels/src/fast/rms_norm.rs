@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 
 use super::buffer::{Unwritten, written};
 use super::jobs::run;
-use super::simd::{dot, dot3, simd};
+use super::simd::{add_row, dot, dot3, simd};
 use super::storage::{FlexFloat, dense, numbers, tensor};
 
 /// Rows a task takes.
@@ -112,13 +112,6 @@ simd! { fn x_row(x: &[f32], weight: &[f32], grad: &[f32], eps: f32, out: &mut Un
     }
 } }
 
-simd! { fn add_row(out: &mut Unwritten, more: &[f32]) {
-    for (out, more) in out.iter_mut().zip(more) {
-        // SAFETY: the row was written.
-        out.write(unsafe { out.assume_init() } + more);
-    }
-} }
-
 simd! { fn weight_row(x: &[f32], grad: &[f32], eps: f32, out: &mut [f32]) {
     let r = scale(x, eps);
     for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
@@ -139,7 +132,8 @@ impl Rows<'_> {
     pub(super) fn gradient_of_x(&self, more: Option<&[f32]>) -> Vec<f32> {
         let width = self.weight.len().max(1);
         let chunk = ROWS * width;
-        // SAFETY: the chunks cover the output (`grad` has the shape of `x`), each row whole.
+        // SAFETY: the chunks cover the output (`grad` has the shape of `x`), each row whole; more is
+        // added to rows that were written.
         unsafe {
             written(self.x.len(), |out| {
                 let jobs = out
@@ -156,7 +150,8 @@ impl Rows<'_> {
                     for (j, ((out, x), grad)) in rows.enumerate() {
                         x_row(x, self.weight, grad, self.eps, out);
                         if let Some(more) = more {
-                            add_row(out, &more[j * width..(j + 1) * width]);
+                            let more = &more[j * width..(j + 1) * width];
+                            add_row(out.assume_init_mut(), more);
                         }
                     }
                 });

@@ -53,6 +53,15 @@ pub(crate) fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
+simd! {
+/// Adds `y` to `x`.
+fn add_row(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+}
+
 /// Partial sums kept side by side: two AVX-512 registers.
 pub(crate) const LANES: usize = 32;
 

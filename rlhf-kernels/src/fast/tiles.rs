@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::jobs::FEWEST_PRODUCTS;
 use super::vector::{Vector, transpose8, with_vectors};
 
 /// Columns of a panel.
@@ -20,8 +21,6 @@ const WIDTH: usize = 32;
 const ROWS: usize = 12;
 /// Rows of a panel: it stays in the second-level cache.
 const DEPTH: usize = 512;
-/// Multiplications of a task at least: waking a thread costs as much as some 100,000.
-const FEWEST: usize = 1 << 18;
 /// Tasks a thread, so that one that is held up does not hold up the others.
 const TASKS: usize = 4;
 
@@ -92,7 +91,7 @@ impl Product {
     pub(super) unsafe fn compute(&self, all_threads: bool) {
         let threads = rayon::current_num_threads();
         let work = (self.rows.saturating_mul(self.cols)).saturating_mul(self.inner);
-        let parts = (work / FEWEST).min(TASKS * threads);
+        let parts = (work / FEWEST_PRODUCTS).min(TASKS * threads);
         if !all_threads || threads < 2 || parts < 2 {
             return self.part([0..self.rows, 0..self.cols]);
         }
