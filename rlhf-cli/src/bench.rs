@@ -56,6 +56,8 @@ pub(crate) struct Size {
     pub(crate) seconds: f64,
     /// The learning rate; small, so that the weights stay random.
     pub(crate) learning_rate: f64,
+    /// Whether the values of `ppo-step` come from the policy's own trunk.
+    pub(crate) shared_trunk: bool,
     /// How `generate` holds the weights.
     pub(crate) decode_weights: WeightChoice,
 }

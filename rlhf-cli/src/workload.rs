@@ -92,19 +92,25 @@ impl Workload {
                 let (ppo, new) = (&config.ppo, config.ppo.loss.max_new_tokens);
                 let minibatches = ppo.rollouts.div_ceil(ppo.minibatch_size.max(1));
                 let text = minibatches * ppo.ptx_batch_size();
+                let networks = if ppo.shared_trunk { 1 } else { 2 };
                 Self {
                     steps: ppo.steps,
-                    rows: ppo.epochs * (ppo.rollouts + text / 2),
+                    rows: ppo.epochs * (ppo.rollouts + text / networks),
                     micro_rows: ppo.micro_batch_size.min(ppo.minibatch_size),
-                    // Policy, reference, value and reward model look at every answer.
-                    forward_rows: 4 * ppo.rollouts,
+                    // Policy, reference, reward model and a value model look at every answer.
+                    forward_rows: (2 + networks) * ppo.rollouts,
                     length: prompt + new,
                     targets: new,
                     answers: Some((ppo.rollouts, new)),
-                    networks: 2,
+                    networks,
                     adapts: true,
-                    // With adapters, the value model shares the reward model's weights.
-                    frozen: if whole { 2 } else { 0 },
+                    // Reference and reward model; with adapters, the policy shares the weights of the
+                    // one, and a value model those of the other.
+                    frozen: match (whole, ppo.shared_trunk) {
+                        (true, _) => 2,
+                        (false, true) => 1,
+                        (false, false) => 0,
+                    },
                     keeps_best: false,
                 }
             }

@@ -17,7 +17,7 @@ pub struct PpoConfig {
     pub micro_batch_size: usize,
     /// Passes over an update's answers.
     pub epochs: usize,
-    /// The learning rate of policy and value model.
+    /// The learning rate of policy and critic.
     pub learning_rate: f64,
     /// Updates in which the rate climbs from 0.
     pub warmup_steps: u64,
@@ -30,6 +30,10 @@ pub struct PpoConfig {
     pub target_kl: f64,
     /// Training ends once the KL to the reference policy, summed over an answer, is above this.
     pub stop_kl: f64,
+    /// Whether the values come from a head on the policy's own hidden states, which starts at 0,
+    /// instead of a value model that starts as the reward model: half the work of an update, and one
+    /// trunk that both losses pull at.
+    pub shared_trunk: bool,
     /// Updates between checkpoints; 0 saves only when interrupted.
     pub checkpoint_every: u64,
     /// The loss and what it is made of.
@@ -59,7 +63,7 @@ pub struct PpoLoss {
     pub gae_lambda: f64,
     /// Taken off the score of an answer that does not end.
     pub missing_eos_penalty: f64,
-    /// The bound on the global norm of the gradients, policy and value model each.
+    /// The bound on the global norm of the gradients, policy and critic each.
     pub max_grad_norm: f64,
 }
 
@@ -77,6 +81,7 @@ impl Default for PpoConfig {
             ptx_coef: 0.5,
             target_kl: 0.3,
             stop_kl: 2.0,
+            shared_trunk: false,
             checkpoint_every: 25,
             loss: PpoLoss::default(),
         }
@@ -101,7 +106,7 @@ impl Default for PpoLoss {
 }
 
 impl PpoConfig {
-    /// The optimiser of policy and value model: no weight decay, which would pull away from the
+    /// The optimiser of policy and critic: no weight decay, which would pull away from the
     /// reference.
     pub(crate) fn optimiser(&self) -> AdamWConfig {
         AdamWConfig {

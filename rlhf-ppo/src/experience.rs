@@ -1,15 +1,15 @@
-//! What an update learns from: every response token with what policy, reference and value model
-//! said of it, and its advantage.
+//! What an update learns from: every response token with what policy, reference and critic said of
+//! it, and its advantage.
 
 use crate::rollout::ScoredRollout;
-use crate::{PpoConfig, PpoError};
+use crate::{Critic, PpoConfig, PpoError};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rlhf_loss::{
     Discount, KlEstimator, KlRewardConfig, KlRewardInput, KlRewards, MissingEos, Whiten,
     explained_variance, gae, kl_penalised_rewards, whiten,
 };
 use rlhf_model::cores::{cores, each_part, rows_at_once};
-use rlhf_model::{CausalLm, ScoreModel, TokenBatch, Transformer, scalar_head};
+use rlhf_model::{CausalLm, TokenBatch, Transformer};
 use rlhf_train::parameters::host_values;
 use rlhf_train::targets::Targets;
 
@@ -26,11 +26,11 @@ pub struct ExperienceRow {
     pub prompt_len: usize,
     /// log π_old of each token, by the trainer's own forward pass.
     pub old_logprobs: Vec<f32>,
-    /// V of the state before each token, the score's offset taken off.
+    /// V of the state before each token, of scores less their offset.
     pub old_values: Vec<f32>,
     /// Whitened advantages.
     pub advantages: Vec<f32>,
-    /// Targets of the value model.
+    /// Targets of the values.
     pub returns: Vec<f32>,
 }
 
@@ -88,8 +88,8 @@ pub struct Parties<'a> {
     pub policy: &'a Transformer,
     /// The policy that it is tied to.
     pub reference: &'a Transformer,
-    /// What the states are worth.
-    pub value: &'a ScoreModel,
+    /// Who says what the states are worth.
+    pub critic: &'a Critic,
     /// Taken off every score: the mean score of the reference's answers.
     pub score_offset: f64,
 }
@@ -101,44 +101,60 @@ pub fn response_logprobs(
     temperature: f64,
     device: &Device,
 ) -> Vec<Vec<f32>> {
-    per_token(rows, device, |batch, targets| {
-        targets.logprobs(model, batch, temperature)
-    })
+    let [logprobs] = per_token(rows, device, |batch, targets| {
+        [targets.logprobs(model, batch, temperature)]
+    });
+    logprobs
 }
 
-/// The values of the states before each response token: one vector a row.
-pub fn response_values(
-    model: &ScoreModel,
+/// The log-probs of the response tokens under the policy, and the values of the states before each by
+/// the critic: one vector a row each. A head on the policy reads the same pass.
+pub fn response_logprobs_values(
+    policy: &Transformer,
+    critic: &Critic,
+    rows: &[(&[u32], usize)],
+    temperature: f64,
+    device: &Device,
+) -> [Vec<Vec<f32>>; 2] {
+    if critic.shares_trunk() {
+        return per_token(rows, device, |batch, targets| {
+            let hidden = targets.predictors(policy.hidden(batch, None));
+            let values = critic.values(hidden.clone());
+            [targets.logprobs_from(policy, hidden, temperature), values]
+        });
+    }
+    let logprobs = response_logprobs(policy, rows, temperature, device);
+    let [values] = per_token(rows, device, |batch, targets| {
+        let hidden = critic.trunk(policy).hidden(batch, None);
+        [critic.values(targets.predictors(hidden))]
+    });
+    [logprobs, values]
+}
+
+/// Figures of every response token, one vector a row each.
+fn per_token<const N: usize>(
     rows: &[(&[u32], usize)],
     device: &Device,
-) -> Vec<Vec<f32>> {
-    per_token(rows, device, |batch, targets| {
-        values_at(model, batch, targets)
-    })
-}
-
-/// The value of the state before each target token, [n].
-pub(crate) fn values_at(model: &ScoreModel, batch: &TokenBatch, targets: &Targets) -> Tensor<1> {
-    let hidden = targets.predictors(model.backbone.hidden(batch, None));
-    let n = targets.len();
-    scalar_head(hidden.unsqueeze_dim(0), model.head.val()).reshape([n])
-}
-
-fn per_token(
-    rows: &[(&[u32], usize)],
-    device: &Device,
-    figures: impl Fn(&TokenBatch, &Targets) -> Tensor<1> + Sync,
-) -> Vec<Vec<f32>> {
+    figures: impl Fn(&TokenBatch, &Targets) -> [Tensor<1>; N] + Sync,
+) -> [Vec<Vec<f32>>; N] {
     let at_once = rows_at_once(rows.len(), FORWARD_ROWS, device);
     let parts: Vec<&[(&[u32], usize)]> = rows.chunks(at_once).collect();
     let found = each_part(&parts, cores(device), |part| {
         let (batch, targets) = response_batch(part, device);
-        let mut flat = host_values(figures(&batch, &targets)).into_iter();
-        let lengths = part.iter().map(|(ids, prompt_len)| ids.len() - prompt_len);
-        let of_rows = lengths.map(|n| flat.by_ref().take(n).collect::<Vec<f32>>());
-        of_rows.collect::<Vec<_>>()
+        figures(&batch, &targets).map(|figure| {
+            let mut flat = host_values(figure).into_iter();
+            let lengths = part.iter().map(|(ids, prompt_len)| ids.len() - prompt_len);
+            let of_rows = lengths.map(|n| flat.by_ref().take(n).collect::<Vec<f32>>());
+            of_rows.collect::<Vec<_>>()
+        })
     });
-    found.concat()
+    let mut all = [(); N].map(|()| Vec::with_capacity(rows.len()));
+    for part in found {
+        for (all, rows) in all.iter_mut().zip(part) {
+            all.extend(rows);
+        }
+    }
+    all
 }
 
 /// Rows of (ids, prompt length) as a batch, and their response tokens.
@@ -173,11 +189,12 @@ pub fn experience(
         .map(|(i, s)| (i.as_slice(), s.rollout.prompt.ids.len()))
         .collect();
     let temperature = config.loss.temperature;
-    let old = response_logprobs(parties.policy, &rows, temperature, device);
+    let (policy, critic) = (parties.policy, parties.critic);
+    let [old, mut values] = response_logprobs_values(policy, critic, &rows, temperature, device);
     let reference = response_logprobs(parties.reference, &rows, temperature, device);
-    let mut values = response_values(parties.value, &rows, device);
+    let offset = critic.offset(parties.score_offset) as f32;
     for value in values.iter_mut().flatten() {
-        *value -= parties.score_offset as f32;
+        *value -= offset;
     }
 
     let grid = Grid::new(&old, device);

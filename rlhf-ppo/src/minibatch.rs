@@ -1,7 +1,7 @@
 //! The gradient of one minibatch: clipped policy and value losses, the entropy bonus, and the
 //! pre-training term.
 
-use crate::experience::{ExperienceRow, response_batch, values_at};
+use crate::experience::{ExperienceRow, response_batch};
 use crate::update::Trained;
 use crate::{PpoConfig, PpoError};
 use burn::module::Module;
@@ -9,7 +9,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rlhf_data::PackedRow;
 use rlhf_loss::{Denominator, PolicyClip, PolicyInput, ValueInput, policy_loss, value_loss};
-use rlhf_model::{ScoreModel, TokenBatch, Transformer};
+use rlhf_model::{CausalLm, Transformer};
 use rlhf_train::gradients::{Division, summed_gradients};
 use rlhf_train::supervised::{scalar, supervised_loss, trained_tokens};
 use rlhf_train::targets::Targets;
@@ -22,8 +22,8 @@ pub(crate) struct Minibatch<'a> {
     pub(crate) rows: &'a [&'a ExperienceRow],
     /// Rows of pre-training text; none without the PPO-ptx term.
     pub(crate) text: &'a [&'a PackedRow],
-    /// What is taken off every score, and so off the values.
-    pub(crate) score_offset: f64,
+    /// What is taken off the critic's values.
+    pub(crate) value_offset: f64,
     pub(crate) device: &'a Device,
 }
 
@@ -33,7 +33,7 @@ pub(crate) type Figures = Vec<(&'static str, f64)>;
 /// What a minibatch gave.
 #[derive(Debug)]
 pub(crate) struct MinibatchGradients {
-    /// Of policy and value model.
+    /// Of policy and critic.
     pub(crate) gradients: GradientsParams,
     /// The sum of all terms.
     pub(crate) loss: f64,
@@ -44,18 +44,22 @@ pub(crate) struct MinibatchGradients {
 }
 
 /// Rows that are worked on together, and for whom: policy and value model share nothing, so that each
-/// has parts of its own.
+/// has parts of its own, while a head on the policy reads the same pass.
 enum Part<'a> {
     Policy(Vec<&'a ExperienceRow>),
     Value(Vec<&'a ExperienceRow>),
+    Both(Vec<&'a ExperienceRow>),
     Text(Vec<&'a PackedRow>),
 }
+
+/// A part's loss and its figures.
+type PartLoss = (Tensor<1>, Figures);
 
 impl Minibatch<'_> {
     /// The gradient of the whole loss, its rows in parts that the cores share.
     pub(crate) fn gradients(&self, trained: &Trained) -> Result<MinibatchGradients, PpoError> {
         // Clones share the weights, and are gone before these change.
-        let networks = (trained.policy.clone(), trained.value.clone());
+        let networks = (trained.policy.clone(), trained.critic.clone());
         let parameters = networks.num_params();
         let tokens: usize = self.rows.iter().map(|row| row.old_logprobs.len()).sum();
         let text_tokens: usize = self.text.iter().map(|row| trained_tokens(row)).sum();
@@ -68,15 +72,35 @@ impl Minibatch<'_> {
         let of_answers = answers.parts.iter();
         let of_answers = of_answers.flat_map(|part| {
             let rows: Vec<&ExperienceRow> = part.iter().map(|&i| self.rows[i]).collect();
-            [Part::Policy(rows.clone()), Part::Value(rows)]
+            if trained.critic.shares_trunk() {
+                vec![Part::Both(rows)]
+            } else {
+                vec![Part::Policy(rows.clone()), Part::Value(rows)]
+            }
         });
         let of_text = text.parts.into_iter();
         let of_text = of_text.map(|part| Part::Text(part.iter().map(|&i| self.text[i]).collect()));
         let parts: Vec<Part<'_>> = of_answers.chain(of_text).collect();
-        let summed = summed_gradients(&networks, &parts, cores, |(policy, value), part| {
+        let summed = summed_gradients(&networks, &parts, cores, |(policy, critic), part| {
+            let trunk = critic.trunk(policy);
             let (loss, figures) = match part {
-                Part::Policy(rows) => self.policy_loss(policy, rows, tokens),
-                Part::Value(rows) => self.value_loss(value, rows, tokens),
+                Part::Policy(rows) => {
+                    let (targets, hidden) = self.predictors(policy, rows);
+                    self.policy_loss((policy, hidden), (&targets, rows), tokens)
+                }
+                Part::Value(rows) => {
+                    let (_, hidden) = self.predictors(trunk, rows);
+                    self.value_loss(critic.values(hidden), rows, tokens)
+                }
+                Part::Both(rows) => {
+                    let (targets, hidden) = self.predictors(trunk, rows);
+                    let values = critic.values(hidden.clone());
+                    let (loss, mut figures) =
+                        self.policy_loss((policy, hidden), (&targets, rows), tokens);
+                    let (of_values, found) = self.value_loss(values, rows, tokens);
+                    figures.extend(found);
+                    (loss + of_values, figures)
+                }
                 Part::Text(rows) => {
                     let loss = supervised_loss(policy, rows, text_tokens.max(1), self.device)?;
                     let figures = vec![("ptx_loss", scalar(&loss))];
@@ -101,16 +125,23 @@ impl Minibatch<'_> {
         })
     }
 
+    /// The response tokens of some of the answers, and the hidden states that predict them.
+    fn predictors(&self, trunk: &Transformer, rows: &[&ExperienceRow]) -> (Targets, Tensor<2>) {
+        let rows = rows.iter().map(|row| (row.ids.as_slice(), row.prompt_len));
+        let (batch, targets) = response_batch(&rows.collect::<Vec<_>>(), self.device);
+        let hidden = targets.predictors(trunk.hidden(&batch, None));
+        (targets, hidden)
+    }
+
     /// The policy's loss of some of the answers, a share of the means over all their tokens.
     fn policy_loss(
         &self,
-        policy: &Transformer,
-        rows: &[&ExperienceRow],
+        (policy, hidden): (&Transformer, Tensor<2>),
+        (targets, rows): (&Targets, &[&ExperienceRow]),
         tokens: usize,
-    ) -> (Tensor<1>, Figures) {
+    ) -> PartLoss {
         let config = &self.config.loss;
-        let (batch, targets) = self.batch(rows);
-        let (logprobs, entropy) = targets.logprobs_entropy(policy, &batch, config.temperature);
+        let (logprobs, entropy) = targets.logprobs_entropy_from(policy, hidden, config.temperature);
         let n = targets.len();
         let (mask, whole) = (self.mask(n), Denominator::Whole(tokens as f64));
         let entropy = entropy.sum() / tokens.max(1) as f64;
@@ -140,17 +171,11 @@ impl Minibatch<'_> {
         (loss, figures)
     }
 
-    /// The value model's loss of some of the answers, likewise.
-    fn value_loss(
-        &self,
-        value: &ScoreModel,
-        rows: &[&ExperienceRow],
-        tokens: usize,
-    ) -> (Tensor<1>, Figures) {
+    /// The values' loss of some of the answers, likewise.
+    fn value_loss(&self, values: Tensor<1>, rows: &[&ExperienceRow], tokens: usize) -> PartLoss {
         let config = &self.config.loss;
-        let (batch, targets) = self.batch(rows);
-        let n = targets.len();
-        let values = values_at(value, &batch, &targets) - self.score_offset;
+        let [n] = values.dims();
+        let values = values - self.value_offset;
         let input = ValueInput {
             values: values.reshape([1, n]),
             old_values: self.constant(rows, |row| &row.old_values),
@@ -161,11 +186,6 @@ impl Minibatch<'_> {
         let found = value_loss(input, Some(config.value_clip), whole);
         let figures = vec![("value_loss", scalar(&found.loss))];
         (found.loss * config.value_coef, figures)
-    }
-
-    fn batch(&self, rows: &[&ExperienceRow]) -> (TokenBatch, Targets) {
-        let rows = rows.iter().map(|row| (row.ids.as_slice(), row.prompt_len));
-        response_batch(&rows.collect::<Vec<_>>(), self.device)
     }
 
     /// What the rows have for their tokens, `[1, n]`.

@@ -3,10 +3,10 @@
 use crate::experience::{Experience, Parties, RolloutFigures, experience};
 use crate::rollout::{EncodedPrompt, rollout, score};
 use crate::update::{PtxData, Trained, UpdateAt, UpdateFigures, update};
-use crate::{PpoConfig, PpoError};
+use crate::{Critic, PpoConfig, PpoError};
 use burn::module::Module;
 use rlhf_data::{ChatTokenizer, PackedRow, Sampler};
-use rlhf_model::{CausalLm, LocalGenerator, ScoreModel, Transformer};
+use rlhf_model::{CausalLm, LocalGenerator, Transformer};
 use rlhf_random::Rng;
 use rlhf_reward::RewardSource;
 use rlhf_train::parameters::{NamedTensor, trained_parameters};
@@ -19,8 +19,8 @@ use std::time::Instant;
 pub struct PpoModels<'a> {
     /// The policy before its first update; it stays as the reference.
     pub policy: Transformer,
-    /// The value model before its first update, usually the reward model.
-    pub value: ScoreModel,
+    /// Who says what states are worth, before the first update; as `shared_trunk` says.
+    pub critic: Critic,
     /// What scores the answers.
     pub reward: &'a dyn RewardSource,
     /// The tokenizer and template of the policy.
@@ -45,8 +45,8 @@ impl std::fmt::Debug for PpoModels<'_> {
 pub struct PpoResult {
     /// The trained policy, on the plain device.
     pub policy: Transformer,
-    /// The trained value model.
-    pub value: ScoreModel,
+    /// The trained critic.
+    pub critic: Critic,
     /// Updates made.
     pub steps: u64,
     /// Whether `stop_kl` ended the run before its last step.
@@ -106,11 +106,11 @@ pub fn ppo(
             return Ok(Outcome::Interrupted { step });
         }
     }
-    let (policy, value) = (trained.policy.valid(), trained.value.valid());
+    let (policy, critic) = (trained.policy.valid(), trained.critic.valid());
     let (steps, stopped_at_kl) = (run.done, run.state.stopped_at_kl);
     Ok(Outcome::Finished(PpoResult {
         policy,
-        value,
+        critic,
         steps,
         stopped_at_kl,
     }))
@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
     ) -> Result<(Self, Trained), TrainError> {
         let PpoModels {
             policy,
-            value,
+            critic,
             reward,
             tokenizer,
             prompts,
@@ -155,9 +155,9 @@ impl<'a> Run<'a> {
         };
         let mut trained = Trained {
             policy: policy.train(),
-            value: value.train(),
+            critic: critic.train(),
             policy_optimiser: AdamW::new(config.optimiser()),
-            value_optimiser: AdamW::new(config.optimiser()),
+            critic_optimiser: AdamW::new(config.optimiser()),
         };
         if let Some(mut saved) = checkpoint::latest(&ctx.dir, &ctx.fingerprint)? {
             (run.done, run.state) = (saved.step, saved.state()?);
@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
         self.done = step;
         self.state.minibatches = [
             trained.policy_optimiser.updates(),
-            trained.value_optimiser.updates(),
+            trained.critic_optimiser.updates(),
         ];
         if of_rollouts.kl > config.stop_kl {
             self.state.stopped_at_kl = Some(of_rollouts.kl);
@@ -214,8 +214,7 @@ impl<'a> Run<'a> {
         Ok((trained, metrics))
     }
 
-    /// The policy answers, its answers are scored; policy, reference and value model look at every
-    /// token. Also what is taken off every score, and the seconds that answering took.
+    /// The policy answers, its answers are scored; policy, reference and critic look at every token. Also what is taken off every score, and the seconds that answering took.
     fn gather(
         &mut self,
         trained: &Trained,
@@ -225,7 +224,7 @@ impl<'a> Run<'a> {
         let (config, models, started) = (self.config, &self.models, Instant::now());
         let chosen = self.state.prompts.next_batch(config.rollouts);
         let prompts: Vec<&EncodedPrompt> = chosen.iter().map(|&i| &models.prompts[i]).collect();
-        let (policy, value) = (trained.policy.valid(), trained.value.valid());
+        let (policy, critic) = (trained.policy.valid(), trained.critic.valid());
         let generator = LocalGenerator::new(&policy, config.rollouts);
         let answers = rollout(
             config,
@@ -242,7 +241,7 @@ impl<'a> Run<'a> {
         let parties = Parties {
             policy: &policy,
             reference,
-            value: &value,
+            critic: &critic,
             score_offset,
         };
         let experience = experience(config, &scored, parties, &ctx.device);
@@ -303,27 +302,29 @@ fn refuse_unusable(config: &PpoConfig, models: &PpoModels<'_>) -> Result<(), Tra
             .unwrap_or(0);
         TrainError::unless_in_context("pretrain.sequence_length", longest, context)?;
     }
-    let (own, of_value) = (models.policy.vocab_size(), models.value.config().vocab_size);
-    if own != of_value {
-        let reason = format!(
-            "the value model has a vocabulary of {of_value} tokens, the policy of {own}; both read \
-             the same ids, so train the reward model from the policy's own base"
-        );
-        return Err(TrainError::config("ppo", reason));
+    if config.shared_trunk != models.critic.shares_trunk() {
+        let reason = "the critic that was given is another than ppo.shared_trunk says";
+        return Err(TrainError::config("ppo.shared_trunk", reason));
     }
-    Ok(())
+    match models.critic.unlike(&models.policy) {
+        Some(reason) => Err(TrainError::config("ppo", reason)),
+        None => Ok(()),
+    }
 }
 
 /// What a checkpoint keeps of the networks and their optimisers.
 fn groups(trained: &Trained) -> Vec<(&'static str, Vec<NamedTensor>)> {
     vec![
         ("policy", trained_parameters(&trained.policy)),
-        ("value", trained_parameters(&trained.value)),
+        ("critic", trained_parameters(&trained.critic)),
         (
             "policy-adamw",
             trained.policy_optimiser.state(&trained.policy),
         ),
-        ("value-adamw", trained.value_optimiser.state(&trained.value)),
+        (
+            "critic-adamw",
+            trained.critic_optimiser.state(&trained.critic),
+        ),
     ]
 }
 
@@ -331,18 +332,18 @@ fn restored(
     config: &PpoConfig,
     trained: Trained,
     saved: &mut checkpoint::Checkpoint,
-    [of_policy, of_value]: [u64; 2],
+    [of_policy, of_critic]: [u64; 2],
 ) -> Result<Trained, TrainError> {
     let policy = saved.load("policy", trained.policy)?;
-    let value = saved.load("value", trained.value)?;
+    let critic = saved.load("critic", trained.critic)?;
     let of_policy = (config.optimiser(), of_policy);
     let policy_optimiser = saved.load_adamw("policy-adamw", of_policy, &policy)?;
-    let of_value = (config.optimiser(), of_value);
-    let value_optimiser = saved.load_adamw("value-adamw", of_value, &value)?;
+    let of_critic = (config.optimiser(), of_critic);
+    let critic_optimiser = saved.load_adamw("critic-adamw", of_critic, &critic)?;
     Ok(Trained {
         policy,
-        value,
+        critic,
         policy_optimiser,
-        value_optimiser,
+        critic_optimiser,
     })
 }

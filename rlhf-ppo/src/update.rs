@@ -2,11 +2,11 @@
 
 use crate::experience::{Experience, ExperienceRow};
 use crate::minibatch::{Minibatch, add};
-use crate::{PpoConfig, PpoError};
+use crate::{Critic, PpoConfig, PpoError};
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use rlhf_data::{PackedRow, Sampler};
-use rlhf_model::{ScoreModel, Transformer};
+use rlhf_model::Transformer;
 use rlhf_random::Rng;
 use rlhf_train::optim::StepError;
 use rlhf_train::{AdamW, TrainError};
@@ -16,12 +16,12 @@ use rlhf_train::{AdamW, TrainError};
 pub struct Trained {
     /// The policy.
     pub policy: Transformer,
-    /// The value model.
-    pub value: ScoreModel,
+    /// Who says what states are worth.
+    pub critic: Critic,
     /// The policy's optimiser.
     pub policy_optimiser: AdamW,
-    /// The value model's optimiser.
-    pub value_optimiser: AdamW,
+    /// The critic's optimiser.
+    pub critic_optimiser: AdamW,
 }
 
 /// Pre-training text for the PPO-ptx term.
@@ -44,7 +44,7 @@ pub struct UpdateAt<'a> {
     pub step: u64,
     /// The factor on the learning rate.
     pub lr_multiplier: f64,
-    /// What is taken off every score, and so off the values.
+    /// What is taken off every score, and so off a value model's values.
     pub score_offset: f64,
     /// The plain device.
     pub device: &'a Device,
@@ -105,7 +105,7 @@ pub fn update(
                 config,
                 rows: &rows,
                 text: &text,
-                score_offset,
+                value_offset: trained.critic.offset(score_offset),
                 device,
             };
             let mut found = minibatch.gradients(&trained)?;
@@ -134,7 +134,7 @@ pub fn update(
 }
 
 impl Trained {
-    /// One gradient step of both networks; the norms of their gradients, policy's first.
+    /// One gradient step of policy and critic; the norms of their gradients, policy's first.
     fn step(
         self,
         gradients: &mut GradientsParams,
@@ -142,19 +142,19 @@ impl Trained {
     ) -> Result<(Self, [f64; 2]), StepError> {
         let Self {
             policy,
-            value,
+            critic,
             mut policy_optimiser,
-            mut value_optimiser,
+            mut critic_optimiser,
         } = self;
         let (policy, policy_norm) = policy_optimiser.step(policy, gradients, lr_multiplier)?;
-        let (value, value_norm) = value_optimiser.step(value, gradients, lr_multiplier)?;
+        let (critic, critic_norm) = critic_optimiser.step(critic, gradients, lr_multiplier)?;
         let trained = Self {
             policy,
-            value,
+            critic,
             policy_optimiser,
-            value_optimiser,
+            critic_optimiser,
         };
-        Ok((trained, [policy_norm, value_norm]))
+        Ok((trained, [policy_norm, critic_norm]))
     }
 }
 

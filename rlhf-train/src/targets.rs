@@ -63,20 +63,30 @@ impl Targets {
         temperature: f64,
     ) -> Tensor<1> {
         let hidden = self.predictors(model.hidden(batch, None));
-        let ids = self.int_tensor(&self.ids, &hidden.device().without_autodiff());
-        head_logprobs(model, hidden, ids, temperature)
+        self.logprobs_from(model, hidden, temperature)
     }
 
-    /// log p of each token and the entropy of the distribution it was drawn from: `[n]` each.
-    pub fn logprobs_entropy<M: CausalLm>(
+    /// The same, of the hidden states that [`Targets::predictors`] chose.
+    pub fn logprobs_from<M: CausalLm>(
         &self,
         model: &M,
-        batch: &TokenBatch,
+        predictors: Tensor<2>,
+        temperature: f64,
+    ) -> Tensor<1> {
+        let ids = self.int_tensor(&self.ids, &predictors.device().without_autodiff());
+        head_logprobs(model, predictors, ids, temperature)
+    }
+
+    /// log p of each token and the entropy of the distribution that it was drawn from, `[n]` each, of
+    /// the hidden states that [`Targets::predictors`] chose.
+    pub fn logprobs_entropy_from<M: CausalLm>(
+        &self,
+        model: &M,
+        predictors: Tensor<2>,
         temperature: f64,
     ) -> (Tensor<1>, Tensor<1>) {
-        let hidden = self.predictors(model.hidden(batch, None));
-        let ids = self.int_tensor(&self.ids, &hidden.device().without_autodiff());
-        head_logprobs_entropy(model, hidden, ids, temperature)
+        let ids = self.int_tensor(&self.ids, &predictors.device().without_autodiff());
+        head_logprobs_entropy(model, predictors, ids, temperature)
     }
 
     fn int_tensor(&self, values: &[i64], device: &Device) -> Tensor<1, Int> {

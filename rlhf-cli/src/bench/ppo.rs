@@ -1,4 +1,5 @@
-//! A whole update of PPO with four networks: policy, reference, value and reward model.
+//! A whole update of PPO with four networks: policy, reference, value and reward model; or with three,
+//! the values from a head on the policy.
 
 use super::timing::repeat;
 use super::training::optimiser;
@@ -12,7 +13,7 @@ use rlhf_model::{LocalGenerator, ScoreModel};
 use rlhf_ppo::experience::{Experience, Parties, experience};
 use rlhf_ppo::rollout::{EncodedPrompt, Rollout, ScoredRollout};
 use rlhf_ppo::update::{Trained, UpdateAt, update};
-use rlhf_ppo::{PpoConfig, PpoError};
+use rlhf_ppo::{Critic, PpoConfig, PpoError};
 use rlhf_random::Rng;
 use rlhf_reward::score_sequences;
 use serde_json::Map;
@@ -58,11 +59,16 @@ pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Me
             .collect(),
         device,
     };
+    let critic = if size.shared_trunk {
+        Critic::on(&subject.model)
+    } else {
+        Critic::Model(scorer(2))
+    };
     let mut trained = Some(Trained {
         policy: subject.model.clone().train(),
-        value: scorer(2).train(),
+        critic: critic.train(),
         policy_optimiser: optimiser(size),
-        value_optimiser: optimiser(size),
+        critic_optimiser: optimiser(size),
     });
     let (rng, mut number) = (Rng::new(4), 0);
     let timed = repeat(size.seconds, 1, || {
@@ -85,13 +91,19 @@ pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Me
         size.batch * size.response,
     );
     let (matrices, blocks) = (subject.of_matrices() as f64, subject.of_blocks() as f64);
-    // Writing, two passes with the head and two without, and the gradient steps of both networks.
-    let passes = 2.0 * matrices + 4.0 * matrices + 4.0 * blocks;
-    let steps = 6.0 * size.epochs as f64 * (matrices + blocks);
-    let gflop = (passes + steps) * tokens as f64 / 1e9;
+    // Writing, passes of policy and reference with the head, of the reward model without, and the
+    // gradient steps of the policy; then those of the value model.
+    let of_policy = 6.0 * matrices + 2.0 * blocks + 6.0 * size.epochs as f64 * matrices;
+    let of_value = (2.0 + 6.0 * size.epochs as f64) * blocks;
+    let (each, networks) = if size.shared_trunk {
+        (of_policy, "one trunk for policy and values")
+    } else {
+        (of_policy + of_value, "four networks")
+    };
+    let gflop = each * tokens as f64 / 1e9;
     let notes = format!(
         "tokens_per_s counts written tokens over the whole update; {} epochs of {} minibatches, \
-         four networks",
+         {networks}",
         size.epochs, size.minibatches
     );
     Ok(Measured::new(timed, written, gflop, notes))
@@ -106,6 +118,7 @@ fn config(size: &Size) -> PpoConfig {
         kl_coef: 0.05,
         ptx_coef: 0.0,
         target_kl: f64::INFINITY,
+        shared_trunk: size.shared_trunk,
         ..PpoConfig::default()
     };
     config.loss.max_new_tokens = size.response;
@@ -115,7 +128,7 @@ fn config(size: &Size) -> PpoConfig {
 
 impl Frozen<'_> {
     fn experience(&self, trained: &Trained, number: u64) -> Result<Experience, PpoError> {
-        let (policy, value) = (trained.policy.valid(), trained.value.valid());
+        let (policy, critic) = (trained.policy.valid(), trained.critic.valid());
         let prompts: Vec<&[u32]> = self.prompts.iter().map(|p| p.ids.as_slice()).collect();
         let generator = LocalGenerator::new(&policy, prompts.len());
         let completions = write(&generator, &prompts, &sampling(self.size, 1.0), number)?;
@@ -137,7 +150,7 @@ impl Frozen<'_> {
         let parties = Parties {
             policy: &policy,
             reference: &self.subject.model,
-            value: &value,
+            critic: &critic,
             score_offset: 0.0,
         };
         Ok(experience(&self.config, &scored, parties, self.device))

@@ -49,6 +49,9 @@ pub(crate) struct BenchArgs {
     /// Gradient steps a pass of ppo-step
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one::<usize>)]
     pub(crate) minibatches: usize,
+    /// Let the values of ppo-step come from a head on the policy: one trunk for both
+    #[arg(long)]
+    pub(crate) shared_trunk: bool,
     /// How the weights are held while generate decodes
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     pub(crate) decode_weights: WeightChoice,
@@ -113,6 +116,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
         minibatches: args.minibatches,
         seconds: args.seconds,
         learning_rate: args.lr,
+        shared_trunk: args.shared_trunk,
         decode_weights: args.decode_weights,
     };
     for measured in &measure(*work, &subject, &size, &session.device)? {

@@ -5,11 +5,11 @@ use crate::commands::pretrain::{encode_enough, optional_texts};
 use crate::commands::stage::{Stage, note_skipped, note_truncated, run_alone, run_stage};
 use crate::error::CliError;
 use crate::folder::RunFolder;
-use crate::model_folder::{Policy, load_reward, save_policy};
+use crate::model_folder::{Beside, Policy, RewardFolder, load_reward, save_policy};
 use crate::session::Session;
 use rlhf_data::{DataSet, OnBadRow, load_prompts, pack};
-use rlhf_ppo::PpoModels;
 use rlhf_ppo::rollout::encode_prompts;
+use rlhf_ppo::{Critic, PpoModels};
 use rlhf_train::Outcome;
 use std::path::Path;
 
@@ -77,6 +77,7 @@ pub(crate) fn stage(
         }
         let (model, beside) = Policy::for_training(session, "ppo", inputs.model)?;
         let reward = load_reward(inputs.reward, &session.device)?;
+        refuse_other_ids(&reward, &beside, inputs)?;
         let context_length = beside.config.max_position_embeddings;
         let room = context_length.saturating_sub(settings.loss.max_new_tokens);
         if room == 0 {
@@ -97,9 +98,14 @@ pub(crate) fn stage(
         let length = session.config.pretrain.sequence_length.min(context_length);
         let text = encode_enough(&beside.tokenizer, &text, settings.ptx_rows() * length)?;
         let source = reward.source(&session.device, settings.rollouts);
+        let critic = if settings.shared_trunk {
+            Critic::on(&model)
+        } else {
+            Critic::Model(reward.value_model(&session.config)?)
+        };
         let models = PpoModels {
             policy: model,
-            value: reward.value_model(&session.config)?,
+            critic,
             reward: &source,
             tokenizer: &beside.tokenizer,
             prompts: &prompts,
@@ -116,4 +122,23 @@ pub(crate) fn stage(
             }
         })
     })
+}
+
+/// Refuses a reward model that would read the policy's ids as other tokens.
+fn refuse_other_ids(
+    reward: &RewardFolder,
+    beside: &Beside,
+    inputs: &Inputs<'_>,
+) -> Result<(), CliError> {
+    let (of_reward, own) = (reward.model.config().vocab_size, beside.config.vocab_size);
+    if of_reward == own {
+        return Ok(());
+    }
+    let message = format!(
+        "{}: a reward model with a vocabulary of {of_reward} tokens can't read what {} writes with \
+         {own}",
+        inputs.reward.display(),
+        inputs.model.display()
+    );
+    Err(CliError::usage(message).hint("train the reward model from the policy's own base"))
 }

@@ -173,6 +173,10 @@ fn each_stage_trains_adapters_and_goes_on_from_them() {
     let ppo = bench.stage("ppo", "ppo", &models, &["--lora", "2"]);
     assert_eq!(adapter_json(&ppo)["r"], 4);
     assert!(!bench.answers(&ppo).is_empty());
+    let shared = ["--lora", "2", "--set", "ppo.shared_trunk=true"];
+    let ppo = bench.stage("ppo", "ppo-shared", &models, &shared);
+    assert_eq!(adapter_json(&ppo)["r"], 4);
+    assert!(!bench.answers(&ppo).is_empty());
     let merged = bench.path("merged-reward");
     rlhf(&["merge", "--model", &reward, "--out", &merged]).succeeded();
     let config = fs::read_to_string(Path::new(&merged).join("config.json")).unwrap();

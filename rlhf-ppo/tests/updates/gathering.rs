@@ -1,6 +1,6 @@
 //! Answers, their scores, and what an update makes of them.
 
-use crate::tiny::{CONTEXT, EvenShare, config, device, policy, prompts, tokenizer, value};
+use crate::tiny::{CONTEXT, EvenShare, config, critic, device, policy, prompts, tokenizer};
 use rlhf_data::{Message, Prompt};
 use rlhf_model::{
     Completion, Generator, LocalGenerator, ModelError, Request, SamplingConfig, ScriptedGenerator,
@@ -21,7 +21,7 @@ fn gather(
     score_offset: f64,
 ) -> Result<Experience, PpoError> {
     let (tokenizer, policy) = (tokenizer(), policy());
-    let value = value(tokenizer.tokenizer().vocab_size());
+    let critic = critic(config, &tokenizer);
     let prompts = prompts(&tokenizer);
     let asked: Vec<&EncodedPrompt> = prompts.iter().collect();
     let answers = rollout(config, generator, &tokenizer, &asked, (3, 1))?;
@@ -29,7 +29,7 @@ fn gather(
     let parties = Parties {
         policy: &policy,
         reference: &policy,
-        value: &value,
+        critic: &critic,
         score_offset,
     };
     Ok(experience(config, &scored, parties, &device()))

@@ -4,5 +4,6 @@
 
 mod gathering;
 mod resuming;
+mod shared_trunk;
 mod tiny;
 mod training;

@@ -34,9 +34,16 @@ fn it_goes_on_to_the_bit() {
     assert_resumes(
         &PpoConfig {
             rollouts: 12,
-            ..config
+            ..config.clone()
         },
         1,
+    );
+    assert_resumes(
+        &PpoConfig {
+            shared_trunk: true,
+            ..config
+        },
+        2,
     );
 }
 
@@ -60,7 +67,7 @@ fn the_value_model_does_not_go_on_with_a_fresh_optimiser() {
     drop(run(&config(), &PLAIN, dir.path(), 2));
     let mut saved = checkpoint::latest(dir.path(), "f").unwrap().unwrap();
     let mut groups = Vec::new();
-    for name in ["policy", "value", "policy-adamw", "value-adamw"] {
+    for name in ["policy", "critic", "policy-adamw", "critic-adamw"] {
         groups.push((name, saved.take(name).unwrap()));
     }
     groups[3].1.clear();

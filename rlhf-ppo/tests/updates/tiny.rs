@@ -6,7 +6,7 @@ use rlhf_data::{
 };
 use rlhf_model::{ModelConfig, NamedTensor, ScoreModel, Transformer};
 use rlhf_ppo::rollout::{EncodedPrompt, encode_prompts};
-use rlhf_ppo::{PpoConfig, PpoError, PpoLoss, PpoModels, PpoResult, ppo};
+use rlhf_ppo::{Critic, PpoConfig, PpoError, PpoLoss, PpoModels, PpoResult, ppo};
 use rlhf_reward::{Answer, RewardError, RewardSource};
 use rlhf_train::parameters::named_parameters;
 use rlhf_train::{MetricSink, Metrics, Outcome, RunContext};
@@ -61,6 +61,15 @@ pub(crate) fn value(vocab_size: usize) -> ScoreModel {
     ScoreModel::from_backbone(backbone, 6)
 }
 
+/// As the settings want it.
+pub(crate) fn critic(config: &PpoConfig, tokenizer: &ChatTokenizer) -> Critic {
+    if config.shared_trunk {
+        Critic::on(&policy())
+    } else {
+        Critic::Model(value(tokenizer.tokenizer().vocab_size()))
+    }
+}
+
 /// Prompts of unequal length.
 pub(crate) fn prompts(tokenizer: &ChatTokenizer) -> Vec<EncodedPrompt> {
     let texts = ["a", "bb", "a longer one", "c", "dd ee", "f?", "g", "hh"];
@@ -109,6 +118,7 @@ pub(crate) fn config() -> PpoConfig {
         warmup_steps: 2,
         kl_coef: 0.01,
         ptx_coef: 0.0,
+        shared_trunk: false,
         checkpoint_every: 0,
         stop_kl: 1e9,
         target_kl: 1e9,
@@ -149,7 +159,7 @@ pub(crate) fn run(
     let (prompts, text) = (prompts(&tokenizer), text(&tokenizer));
     let models = PpoModels {
         policy: policy(),
-        value: value(tokenizer.tokenizer().vocab_size()),
+        critic: critic(config, &tokenizer),
         reward,
         tokenizer: &tokenizer,
         prompts: &prompts,
@@ -204,7 +214,7 @@ pub(crate) fn finished(ended: Ended) -> PpoResult {
 pub(crate) fn weights(result: &PpoResult) -> [Vec<NamedTensor>; 2] {
     [
         named_parameters(&result.policy),
-        named_parameters(&result.value),
+        named_parameters(&result.critic),
     ]
 }
 

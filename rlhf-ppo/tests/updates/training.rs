@@ -1,10 +1,10 @@
 //! Whole runs: what they reach, what holds them, and what they refuse.
 
 use crate::tiny::{
-    EvenShare, apart, column, config, finished, policy, prompts, run, run_once, run_with,
+    EvenShare, apart, column, config, critic, finished, policy, prompts, run, run_once, run_with,
     tokenizer, value, weights,
 };
-use rlhf_ppo::{PpoConfig, PpoError, PpoModels};
+use rlhf_ppo::{Critic, PpoConfig, PpoError, PpoModels};
 use rlhf_train::TrainError;
 use rlhf_train::parameters::named_parameters;
 
@@ -91,11 +91,11 @@ fn a_high_price_of_kl_holds_the_policy() {
 fn the_reference_does_not_change() {
     let tokenizer = tokenizer();
     let (policy, prompts) = (policy(), prompts(&tokenizer));
-    let value = value(tokenizer.tokenizer().vocab_size());
-    let before = [named_parameters(&policy), named_parameters(&value)];
+    let critic = critic(&config(), &tokenizer);
+    let before = [named_parameters(&policy), named_parameters(&critic)];
     let models = PpoModels {
         policy: policy.clone(),
-        value: value.clone(),
+        critic: critic.clone(),
         reward: &PLAIN,
         tokenizer: &tokenizer,
         prompts: &prompts,
@@ -104,7 +104,7 @@ fn the_reference_does_not_change() {
     let dir = tempfile::tempdir().unwrap();
     let result = finished(run_with(&config(), models, dir.path(), 0).0);
     assert_eq!(
-        [named_parameters(&policy), named_parameters(&value)],
+        [named_parameters(&policy), named_parameters(&critic)],
         before
     );
     for (trained, before) in weights(&result).iter().zip(&before) {
@@ -146,7 +146,7 @@ fn the_pretraining_term_has_a_say_and_needs_text() {
     let prompts = prompts(&tokenizer);
     let models = |of_value: usize| PpoModels {
         policy: policy(),
-        value: value(of_value),
+        critic: Critic::Model(value(of_value)),
         reward: &PLAIN,
         tokenizer: &tokenizer,
         prompts: &prompts,
