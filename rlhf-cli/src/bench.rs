@@ -105,13 +105,13 @@ impl Measured {
     }
 }
 
-/// Measures a work.
+/// Measures a work. The model goes into it, so that nothing but the work holds memory.
 ///
 /// # Errors
 /// If the sizes don't fit each other or the model.
 pub(crate) fn measure(
     work: Work,
-    subject: &Subject,
+    subject: Subject,
     size: &Size,
     device: &Device,
 ) -> Result<Vec<Measured>, CliError> {
@@ -120,9 +120,9 @@ pub(crate) fn measure(
         Work::Sft => training::supervised(subject, size, size.prompt, device).map(|m| vec![m]),
         Work::LoraSft => training::lora(subject, size, device).map(|m| vec![m]),
         Work::Reward => training::reward(subject, size, device).map(|m| vec![m]),
-        Work::Dpo => training::dpo(subject, size, device).map(|m| vec![m]),
-        Work::Generate => writing::generate(subject, size),
-        Work::PpoStep => ppo::step(subject, size, device).map(|m| vec![m]),
+        Work::Dpo => training::dpo(&subject, size, device).map(|m| vec![m]),
+        Work::Generate => writing::generate(&subject, size),
+        Work::PpoStep => ppo::step(&subject, size, device).map(|m| vec![m]),
         Work::Gemm => gemm::product(size, device).map(|m| vec![m]),
     }
 }

@@ -1,5 +1,6 @@
 //! The program `rlhf`: from text to an aligned model, one command a stage.
 
+mod allocator;
 mod args;
 mod bench;
 mod commands;
@@ -22,11 +23,8 @@ use clap::Parser;
 use error::CliError;
 use std::process::ExitCode;
 
-/// Training frees and takes the same large blocks all the time; this allocator keeps them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let cli = Cli::parse();
     // A panic is a defect of ours: its message stands on stderr by then.
     let outcome = std::panic::catch_unwind(|| dispatch(cli)).unwrap_or_else(|_| {

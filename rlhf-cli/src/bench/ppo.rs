@@ -6,10 +6,10 @@ use super::training::optimiser;
 use super::writing::{sampling, write};
 use super::{Measured, Size, Subject, random_rows};
 use crate::error::CliError;
-use burn::module::Module;
-use burn::tensor::Device;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor};
 use rlhf_data::Prompt;
-use rlhf_model::{LocalGenerator, ScoreModel};
+use rlhf_model::{LocalGenerator, ScoreModel, Transformer};
 use rlhf_ppo::experience::{Experience, Parties, experience};
 use rlhf_ppo::rollout::{EncodedPrompt, Rollout, ScoredRollout};
 use rlhf_ppo::update::{Trained, UpdateAt, update};
@@ -44,7 +44,7 @@ pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Me
         messages: Vec::new(),
         row: Map::new(),
     };
-    let scorer = |seed| ScoreModel::from_backbone(subject.model.clone(), seed);
+    let scorer = |seed| ScoreModel::from_backbone(copied(&subject.model), seed);
     let frozen = Frozen {
         config: config(size),
         size,
@@ -107,6 +107,18 @@ pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Me
         size.epochs, size.minibatches
     );
     Ok(Measured::new(timed, written, gflop, notes))
+}
+
+/// The same weights in memory of their own, as those of another model would be.
+fn copied(model: &Transformer) -> Transformer {
+    struct Copied;
+    impl ModuleMapper for Copied {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = param.consume();
+            Param::from_mapped_value(id, tensor * 1.0, mapper)
+        }
+    }
+    model.clone().map(&mut Copied)
 }
 
 fn config(size: &Size) -> PpoConfig {

@@ -29,7 +29,7 @@ pub(super) fn optimiser(size: &Size) -> AdamW {
 
 /// A supervised step on full rows; tokens from `first` on carry loss.
 pub(super) fn supervised(
-    subject: &Subject,
+    subject: Subject,
     size: &Size,
     first: usize,
     device: &Device,
@@ -38,11 +38,12 @@ pub(super) fn supervised(
     let vocabulary = subject.config.vocab_size;
     let rows = random_packed_rows(size.batch, (width, first), vocabulary);
     let rows: Vec<&PackedRow> = rows.iter().collect();
-    let timed = steps(subject.model.clone().train(), size, |model| {
+    let matrices = subject.of_matrices();
+    let timed = steps(subject.model.train(), size, |model| {
         Ok::<_, TrainError>(supervised_gradients(model, &rows, rows.len(), device)?.gradients)
     })?;
     let tokens = size.batch * width;
-    let gflop = 6.0 * subject.of_matrices() as f64 * tokens as f64 / 1e9;
+    let gflop = 6.0 * matrices as f64 * tokens as f64 / 1e9;
     let notes = format!(
         "loss on {} of {tokens} tokens",
         size.batch * (width - first)
@@ -51,16 +52,16 @@ pub(super) fn supervised(
 }
 
 /// A supervised step of adapters on full rows.
-pub(super) fn lora(subject: &Subject, size: &Size, device: &Device) -> Result<Measured, CliError> {
+pub(super) fn lora(subject: Subject, size: &Size, device: &Device) -> Result<Measured, CliError> {
     let lora = LoraConfig {
         rank: RANK,
         ..LoraConfig::default()
     };
     let adapted = Subject {
-        model: subject.model.clone().with_lora(&lora, 1)?,
-        config: subject.config.clone(),
+        model: subject.model.with_lora(&lora, 1)?,
+        ..subject
     };
-    let mut measured = supervised(&adapted, size, size.prompt, device)?;
+    let mut measured = supervised(adapted, size, size.prompt, device)?;
     // The gradient of a frozen matrix is not taken.
     measured.model_gflop_per_step *= 4.0 / 6.0;
     measured.notes += &format!(", adapters of rank {RANK}");
@@ -119,11 +120,7 @@ where
 }
 
 /// A step of a reward model on pairs.
-pub(super) fn reward(
-    subject: &Subject,
-    size: &Size,
-    device: &Device,
-) -> Result<Measured, CliError> {
+pub(super) fn reward(subject: Subject, size: &Size, device: &Device) -> Result<Measured, CliError> {
     let width = size.prompt + size.response;
     let rows = random_rows(
         &mut Rng::new(1),
@@ -142,12 +139,13 @@ pub(super) fn reward(
         centre_coef: 0.0,
         ..RewardConfig::default()
     };
-    let model = ScoreModel::from_backbone(subject.model.clone(), 2).train();
+    let blocks = subject.of_blocks();
+    let model = ScoreModel::from_backbone(subject.model, 2).train();
     let timed = steps(model, size, |model| {
         Ok::<_, RewardError>(comparison_gradients(&config, model, &pairs, device)?.gradients)
     })?;
     let tokens = 2 * size.batch * width;
-    let gflop = 6.0 * subject.of_blocks() as f64 * tokens as f64 / 1e9;
+    let gflop = 6.0 * blocks as f64 * tokens as f64 / 1e9;
     let notes = format!("{} pairs, all sequences of an update together", size.batch);
     Ok(Measured::new(timed, tokens, gflop, notes))
 }

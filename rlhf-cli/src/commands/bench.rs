@@ -119,13 +119,18 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
         shared_trunk: args.shared_trunk,
         decode_weights: args.decode_weights,
     };
-    for measured in &measure(*work, &subject, &size, &session.device)? {
+    let [params, params_matmul, params_backbone] = [
+        subject.parameters(),
+        subject.of_matrices(),
+        subject.of_blocks(),
+    ];
+    for measured in &measure(*work, subject, &size, &session.device)? {
         let line = Line {
             work: name_of(*work),
             model: &args.model,
-            params: subject.parameters(),
-            params_matmul: subject.of_matrices(),
-            params_backbone: subject.of_blocks(),
+            params,
+            params_matmul,
+            params_backbone,
             batch: args.batch,
             prompt: args.prompt,
             response: args.response,
