@@ -14,6 +14,7 @@ pub(crate) mod head;
 mod head_op;
 pub(crate) mod jobs;
 pub(crate) mod linear;
+pub(crate) mod norm_linear;
 mod outputs;
 mod product;
 pub(crate) mod rms_norm;
@@ -23,6 +24,7 @@ pub(crate) mod squares;
 pub(crate) mod storage;
 mod strip;
 pub(crate) mod swiglu;
+pub(crate) mod swiglu_linear;
 mod tiles;
 pub(crate) mod vector;
 

@@ -52,6 +52,34 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     silu(gate) * up
 }
 
+/// [`linear`] of [`rms_norm`].
+pub fn rms_norm_linear(
+    x: Tensor<2>,
+    norm: Tensor<1>,
+    eps: f64,
+    weights: [Tensor<2>; 3],
+) -> [Tensor<2>; 3] {
+    linear(rms_norm(x, norm, eps), weights)
+}
+
+/// `x + y`, and the [`linear`] of its [`rms_norm`].
+pub fn add_rms_norm_linear(
+    x: Tensor<2>,
+    y: Tensor<2>,
+    norm: Tensor<1>,
+    eps: f64,
+    weights: [Tensor<2>; 2],
+) -> (Tensor<2>, [Tensor<2>; 2]) {
+    let [sum, normed] = add_rms_norm(x, y, norm, eps);
+    (sum, linear(normed, weights))
+}
+
+/// `swiglu(gate, up) · weight`.
+pub fn swiglu_linear(gate: Tensor<2>, up: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let [y] = linear(swiglu(gate, up), [weight]);
+    y
+}
+
 /// `(x − mean) / sqrt(var + eps) · weight + bias`, mean and biased variance over the last axis (Ba,
 /// Kiros and Hinton 2016).
 ///

@@ -34,13 +34,17 @@ pub fn add_rms_norm<const D: usize>(
     weight: Tensor<1>,
     eps: f64,
 ) -> [Tensor<D>; 2] {
-    assert_eq!(x.dims(), y.dims(), "add_rms_norm: x and y differ in shape");
+    check_sum(&x, &y);
     #[cfg(feature = "flex")]
     if fast::runs_on(&x) && fast::runs_on(&y) && fast::runs_on(&weight) {
         check(&x, &weight);
         return fast::add_rms_norm::add_rms_norm(x, y, weight, eps);
     }
     plain::add_rms_norm(x, y, weight, eps)
+}
+
+pub(crate) fn check_sum<const D: usize>(x: &Tensor<D>, y: &Tensor<D>) {
+    assert_eq!(x.dims(), y.dims(), "rms_norm: x and y differ in shape");
 }
 
 pub(crate) fn check<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>) {

@@ -3,7 +3,10 @@
 use crate::{LoraAdapter, ModelConfig};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use rlhf_kernels::{add_linear, add_rms_norm, layer_norm, linear, rms_norm};
+use rlhf_kernels::{
+    add_linear, add_rms_norm, add_rms_norm_linear, layer_norm, linear, rms_norm, rms_norm_linear,
+    swiglu, swiglu_linear,
+};
 use rlhf_random::Rng;
 
 /// Matrix products of fewer rows than this take another route through the library and round
@@ -66,14 +69,67 @@ impl Linear {
         })
     }
 
-    /// The product, with what is added to it.
-    fn with_the_rest(&self, y: Tensor<2>, x: &Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
-        let y = match &self.bias {
+    /// [`Self::forward_each`] of the norm of `x`.
+    pub(crate) fn normed_each(
+        linears: [&Self; 3],
+        (norm, config): (&Norm, &ModelConfig),
+        x: Tensor<2>,
+        dropout: [Option<&Rng>; 3],
+    ) -> [Tensor<2>; 3] {
+        if norm.serves_matrices_alone(&linears, &x) {
+            let (weight, eps) = (norm.applied_weight(config), config.rms_norm_eps);
+            let weights = linears.map(|linear| linear.weight.val());
+            return Self::biased_each(linears, rms_norm_linear(x, weight, eps, weights));
+        }
+        Self::forward_each(linears, norm.forward(x, config), dropout)
+    }
+
+    /// `x + y`, and [`Self::forward_each`] of its norm.
+    pub(crate) fn sum_normed_each(
+        linears: [&Self; 2],
+        (norm, config): (&Norm, &ModelConfig),
+        [x, y]: [Tensor<2>; 2],
+        dropout: [Option<&Rng>; 2],
+    ) -> (Tensor<2>, [Tensor<2>; 2]) {
+        if norm.serves_matrices_alone(&linears, &x) {
+            let (weight, eps) = (norm.applied_weight(config), config.rms_norm_eps);
+            let weights = linears.map(|linear| linear.weight.val());
+            let (sum, products) = add_rms_norm_linear(x, y, weight, eps, weights);
+            return (sum, Self::biased_each(linears, products));
+        }
+        let [sum, normed] = norm.forward_sum(x, y, config);
+        (sum, Self::forward_each(linears, normed, dropout))
+    }
+
+    /// [`Self::forward`] of `silu(gate) · up`.
+    pub(crate) fn gated(&self, [gate, up]: [Tensor<2>; 2], dropout: Option<&Rng>) -> Tensor<2> {
+        if self.adapters.is_empty() && up.dims()[0] >= MIN_ROWS {
+            return self.biased(swiglu_linear(gate, up, self.weight.val()));
+        }
+        self.forward(swiglu(gate, up), dropout)
+    }
+
+    fn biased_each<const N: usize>(
+        linears: [&Self; N],
+        products: [Tensor<2>; N],
+    ) -> [Tensor<2>; N] {
+        let mut products = products.into_iter();
+        linears.map(|linear| linear.biased(products.next().expect("one a matrix")))
+    }
+
+    fn biased(&self, y: Tensor<2>) -> Tensor<2> {
+        match &self.bias {
             Some(bias) => y + bias.val().unsqueeze::<2>(),
             None => y,
-        };
+        }
+    }
+
+    /// The product, with what is added to it.
+    fn with_the_rest(&self, y: Tensor<2>, x: &Tensor<2>, dropout: Option<&Rng>) -> Tensor<2> {
         let adapters = self.adapters.iter();
-        adapters.fold(y, |y, adapter| adapter.add_to(y, x.clone(), dropout))
+        adapters.fold(self.biased(y), |y, adapter| {
+            adapter.add_to(y, x.clone(), dropout)
+        })
     }
 
     /// The weight with what the adapters add, `[in, out]`.
@@ -100,6 +156,12 @@ impl Norm {
             Some(bias) => layer_norm(x, weight, bias.val(), eps),
             None => rms_norm(x, weight, eps),
         }
+    }
+
+    /// Whether nothing but these matrices reads its output, so that one operation serves.
+    fn serves_matrices_alone(&self, linears: &[&Linear], x: &Tensor<2>) -> bool {
+        let alone = |linear: &&Linear| linear.adapters.is_empty();
+        self.bias.is_none() && x.dims()[0] >= MIN_ROWS && linears.iter().all(alone)
     }
 
     /// The weight that numbers are multiplied with.

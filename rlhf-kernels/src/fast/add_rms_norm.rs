@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use super::buffer::{Unwritten, written};
 use super::jobs::run;
 use super::outputs::{Slots, nothing, outputs};
-use super::rms_norm::{ROWS, Rows, forward_row};
+use super::rms_norm::{Normed, ROWS, forward_row};
 use super::simd::add_row;
 use super::storage::{FlexFloat, dense, numbers, tensor};
 
@@ -39,7 +39,12 @@ pub(crate) fn add_rms_norm<const D: usize>(
 }
 
 /// `x + y`, where `y` lies if nothing else holds it, and its norm.
-fn forward(x: &FlexFloat, y: FlexFloat, weight: &FlexFloat, eps: f32) -> [FlexFloat; 2] {
+pub(super) fn sum_and_norm(
+    x: &FlexFloat,
+    y: FlexFloat,
+    weight: &FlexFloat,
+    eps: f32,
+) -> [FlexFloat; 2] {
     let mut sum = dense(y);
     let (shape, weight) = (sum.shape(), numbers(weight));
     let (start, end) = sum
@@ -78,7 +83,7 @@ impl AddRmsNorm for Flex {
         eps: f64,
         slots: Slots,
     ) -> FlexFloat {
-        let outputs = forward(&dense(x), y, &dense(weight), eps as f32);
+        let outputs = sum_and_norm(&dense(x), y, &dense(weight), eps as f32);
         slots.fill(outputs.into());
         nothing()
     }
@@ -88,36 +93,15 @@ impl AddRmsNorm for Flex {
 struct Step;
 
 impl Backward<Flex, 3> for Step {
-    /// The sum, the weight, eps, and where the gradients are.
-    type State = (FlexFloat, FlexFloat, f32, Slots);
+    /// Of the sum, and where the gradients are.
+    type State = (Normed, Slots);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let _ = grads.consume::<Flex>(&ops.node);
-        let (sum, weight, eps, slots) = ops.state;
-        let (by_sum, by_norm) = (slots.take(0), slots.take(1));
-        let [to_x, to_y, to_weight] = ops.parents;
-        let terms = [to_x, to_y].into_iter().flatten();
-        let Some(by_norm) = by_norm else {
-            if let Some(by_sum) = by_sum {
-                terms.for_each(|node| grads.register::<Flex>(node.id, by_sum.clone()));
-            }
-            return;
-        };
-        let rows = Rows {
-            x: numbers(&sum),
-            weight: numbers(&weight),
-            grad: numbers(&by_norm),
-            eps,
-        };
-        let mut terms = terms.peekable();
-        if terms.peek().is_some() {
-            let gradient = rows.gradient_of_x(by_sum.as_ref().map(numbers));
-            let gradient = tensor(gradient, sum.shape());
-            terms.for_each(|node| grads.register::<Flex>(node.id, gradient.clone()));
-        }
-        if let Some(node) = to_weight {
-            grads.register::<Flex>(node.id, tensor(rows.gradient_of_weight(), weight.shape()));
-        }
+        let (normed, slots) = ops.state;
+        let gradients = [slots.take(0), slots.take(1)];
+        let [to_x, to_y, to_weight] = ops.parents.map(|parent| parent.map(|node| node.id));
+        normed.register(grads, gradients, &[to_x, to_y], to_weight);
     }
 }
 
@@ -131,14 +115,14 @@ impl<C: CheckpointStrategy> AddRmsNorm for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), y.node(), weight.node()];
         let (x, weight) = (dense(x.into_primitive()), dense(weight.into_primitive()));
-        let found = forward(&x, y.into_primitive(), &weight, eps as f32);
-        let sum = found[0].clone();
+        let found = sum_and_norm(&x, y.into_primitive(), &weight, eps as f32);
+        let normed = Normed::new(found[0].clone(), weight, eps);
         slots.fill(found.into());
         match Backward::<Flex, 3>::prepare::<C>(Step, nodes)
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(op) => op.finish((sum, weight, eps as f32, slots), nothing()),
+            OpsKind::Tracked(op) => op.finish((normed, slots), nothing()),
             OpsKind::UnTracked(op) => op.finish(nothing()),
         }
     }

@@ -57,7 +57,7 @@ impl Linear for Flex {
     }
 
     fn linear_pair(x: FlexFloat, a: FlexFloat, b: FlexFloat, slots: Slots) -> FlexFloat {
-        slots.fill(Call::new(x, [a, b]).products());
+        slots.fill(Products::new(x, [a, b]).forward());
         nothing()
     }
 
@@ -68,34 +68,34 @@ impl Linear for Flex {
         c: FlexFloat,
         slots: Slots,
     ) -> FlexFloat {
-        slots.fill(Call::new(x, [a, b, c]).products());
+        slots.fill(Products::new(x, [a, b, c]).forward());
         nothing()
     }
 }
 
-/// The operands of a call.
+/// The operands of products.
 #[derive(Clone, Debug)]
-struct Call {
+pub(super) struct Products {
     x: FlexFloat,
-    weights: Vec<FlexFloat>,
+    pub(super) weights: Vec<FlexFloat>,
 }
 
-impl Call {
-    fn new<const N: usize>(x: FlexFloat, weights: [FlexFloat; N]) -> Self {
+impl Products {
+    pub(super) fn new(x: FlexFloat, weights: impl IntoIterator<Item = FlexFloat>) -> Self {
         Self {
             x: dense(x),
             weights: weights.into_iter().map(dense).collect(),
         }
     }
 
-    fn products(&self) -> Vec<FlexFloat> {
+    pub(super) fn forward(&self) -> Vec<FlexFloat> {
         let of = |weight| product(&self.x, weight);
         self.weights.iter().map(of).collect()
     }
 
     /// `Σ gradient · weightᵀ`, over the products that have a gradient, from the last to the first: as
     /// Burn's graph adds them, so that both give the same bits where a product is summed in one go.
-    fn gradient_of_x(&self, gradients: &[Option<FlexFloat>]) -> Option<FlexFloat> {
+    pub(super) fn gradient_of_x(&self, gradients: &[Option<FlexFloat>]) -> Option<FlexFloat> {
         let [n, width] = sizes(&self.x);
         let mut all = gradients.iter().zip(&self.weights).rev();
         let mut next = || all.find_map(|(gradient, weight)| Some((gradient.as_ref()?, weight)));
@@ -115,7 +115,7 @@ impl Call {
     }
 
     /// `xᵀ · gradient`.
-    fn gradient_of_weight(&self, gradient: &FlexFloat) -> FlexFloat {
+    pub(super) fn gradient_of_weight(&self, gradient: &FlexFloat) -> FlexFloat {
         product_of(matrix(&self.x).t(), matrix(gradient))
     }
 }
@@ -149,14 +149,14 @@ pub(super) fn product_of(a: Matrix<'_>, b: Matrix<'_>) -> FlexFloat {
 
 /// One product, or the root of several: parents are `x` and the weights.
 #[derive(Debug)]
-struct Products;
+struct Step;
 
-impl<const P: usize> Backward<Flex, P> for Products {
+impl<const P: usize> Backward<Flex, P> for Step {
     /// Of several products, where they leave their gradients.
-    type State = (Call, Option<Slots>);
+    type State = (Products, Option<Slots>);
 
     fn backward(self, ops: Ops<Self::State, P>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (call, slots) = ops.state;
+        let (products, slots) = ops.state;
         let own = grads.consume::<Flex>(&ops.node);
         let gradients = match slots {
             Some(slots) => (0..P - 1).map(|index| slots.take(index)).collect(),
@@ -164,29 +164,29 @@ impl<const P: usize> Backward<Flex, P> for Products {
         };
         let mut parents = ops.parents.into_iter();
         if let Some(to_x) = parents.next().flatten()
-            && let Some(gradient) = call.gradient_of_x(&gradients)
+            && let Some(gradient) = products.gradient_of_x(&gradients)
         {
             grads.register::<Flex>(to_x.id, gradient);
         }
         for (to_weight, gradient) in parents.zip(&gradients) {
             if let (Some(to_weight), Some(gradient)) = (to_weight, gradient) {
-                grads.register::<Flex>(to_weight.id, call.gradient_of_weight(gradient));
+                grads.register::<Flex>(to_weight.id, products.gradient_of_weight(gradient));
             }
         }
     }
 }
 
 fn recorded<C: CheckpointStrategy, const P: usize>(
-    call: Call,
+    products: Products,
     slots: Option<Slots>,
     nodes: [NodeGuard; P],
     out: FlexFloat,
 ) -> FloatTensor<Autodiff<Flex, C>> {
-    match Backward::<Flex, P>::prepare::<C>(Products, nodes)
+    match Backward::<Flex, P>::prepare::<C>(Step, nodes)
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(op) => op.finish((call, slots), out),
+        OpsKind::Tracked(op) => op.finish((products, slots), out),
         OpsKind::UnTracked(op) => op.finish(out),
     }
 }
@@ -194,9 +194,9 @@ fn recorded<C: CheckpointStrategy, const P: usize>(
 impl<C: CheckpointStrategy> Linear for Autodiff<Flex, C> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node()];
-        let call = Call::new(x.into_primitive(), [weight.into_primitive()]);
-        let out = product(&call.x, &call.weights[0]);
-        recorded::<C, 2>(call, None, nodes, out)
+        let products = Products::new(x.into_primitive(), [weight.into_primitive()]);
+        let out = product(&products.x, &products.weights[0]);
+        recorded::<C, 2>(products, None, nodes, out)
     }
 
     fn linear_pair(
@@ -207,9 +207,9 @@ impl<C: CheckpointStrategy> Linear for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), a.node(), b.node()];
         let weights = [a, b].map(FloatTensor::<Self>::into_primitive);
-        let call = Call::new(x.into_primitive(), weights);
-        slots.fill(call.products());
-        recorded::<C, 3>(call, Some(slots), nodes, nothing())
+        let products = Products::new(x.into_primitive(), weights);
+        slots.fill(products.forward());
+        recorded::<C, 3>(products, Some(slots), nodes, nothing())
     }
 
     fn linear_triple(
@@ -221,8 +221,8 @@ impl<C: CheckpointStrategy> Linear for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), a.node(), b.node(), c.node()];
         let weights = [a, b, c].map(FloatTensor::<Self>::into_primitive);
-        let call = Call::new(x.into_primitive(), weights);
-        slots.fill(call.products());
-        recorded::<C, 4>(call, Some(slots), nodes, nothing())
+        let products = Products::new(x.into_primitive(), weights);
+        slots.fill(products.forward());
+        recorded::<C, 4>(products, Some(slots), nodes, nothing())
     }
 }

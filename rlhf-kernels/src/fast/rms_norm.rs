@@ -1,5 +1,6 @@
 //! RMSNorm: one pass forward; the backward recomputes the row's scale.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -10,7 +11,7 @@ use burn::tensor::Tensor;
 use super::buffer::{Unwritten, written};
 use super::jobs::run;
 use super::simd::{add_row, dot, dot3, simd};
-use super::storage::{FlexFloat, dense, numbers, tensor};
+use super::storage::{FlexFloat, dense, numbers, tensor, zeros};
 
 /// Rows a task takes.
 pub(super) const ROWS: usize = 64;
@@ -27,9 +28,66 @@ pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64
 
 impl RmsNorm for Flex {
     fn rms_norm(x: FlexFloat, weight: FlexFloat, eps: f64) -> FlexFloat {
-        let (x, weight) = (dense(x), dense(weight));
-        let values = forward(numbers(&x), numbers(&weight), eps as f32);
-        tensor(values, x.shape())
+        Normed::new(x, weight, eps).forward()
+    }
+}
+
+/// The operands of a norm.
+#[derive(Clone, Debug)]
+pub(super) struct Normed {
+    x: FlexFloat,
+    weight: FlexFloat,
+    eps: f32,
+}
+
+impl Normed {
+    pub(super) fn new(x: FlexFloat, weight: FlexFloat, eps: f64) -> Self {
+        Self {
+            x: dense(x),
+            weight: dense(weight),
+            eps: eps as f32,
+        }
+    }
+
+    /// The normed numbers.
+    pub(super) fn forward(&self) -> FlexFloat {
+        let values = forward(numbers(&self.x), numbers(&self.weight), self.eps);
+        tensor(values, self.x.shape())
+    }
+
+    /// Registers the gradients of the terms whose sum `x` is, and of the weight. `by_x` came to the sum
+    /// by another way.
+    pub(super) fn register(
+        &self,
+        grads: &mut Gradients,
+        [by_x, by_norm]: [Option<FlexFloat>; 2],
+        terms: &[Option<NodeId>],
+        to_weight: Option<NodeId>,
+    ) {
+        let mut terms = terms.iter().flatten().peekable();
+        let Some(by_norm) = by_norm else {
+            // What they come from waits for a gradient, if only for zeros.
+            let by_x = by_x.unwrap_or_else(|| zeros(&self.x));
+            terms.for_each(|id| grads.register::<Flex>(*id, by_x.clone()));
+            if let Some(id) = to_weight {
+                grads.register::<Flex>(id, zeros(&self.weight));
+            }
+            return;
+        };
+        let rows = Rows {
+            x: numbers(&self.x),
+            weight: numbers(&self.weight),
+            grad: numbers(&by_norm),
+            eps: self.eps,
+        };
+        if terms.peek().is_some() {
+            let gradient = rows.gradient_of_x(by_x.as_ref().map(numbers));
+            let gradient = tensor(gradient, self.x.shape());
+            terms.for_each(|id| grads.register::<Flex>(*id, gradient.clone()));
+        }
+        if let Some(id) = to_weight {
+            grads.register::<Flex>(id, tensor(rows.gradient_of_weight(), self.weight.shape()));
+        }
     }
 }
 
@@ -37,37 +95,26 @@ impl RmsNorm for Flex {
 struct Step;
 
 impl Backward<Flex, 2> for Step {
-    type State = (FlexFloat, FlexFloat, f32);
+    type State = Normed;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = dense(grads.consume::<Flex>(&ops.node));
-        let (x, weight, eps) = ops.state;
-        let [to_x, to_weight] = ops.parents;
-        let rows = Rows {
-            x: numbers(&x),
-            weight: numbers(&weight),
-            grad: numbers(&grad),
-            eps,
-        };
-        if let Some(node) = to_x {
-            grads.register::<Flex>(node.id, tensor(rows.gradient_of_x(None), x.shape()));
-        }
-        if let Some(node) = to_weight {
-            grads.register::<Flex>(node.id, tensor(rows.gradient_of_weight(), weight.shape()));
-        }
+        let [to_x, to_weight] = ops.parents.map(|parent| parent.map(|node| node.id));
+        ops.state
+            .register(grads, [None, Some(grad)], &[to_x], to_weight);
     }
 }
 
 impl<C: CheckpointStrategy> RmsNorm for Autodiff<Flex, C> {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node()];
-        let (x, weight) = (dense(x.into_primitive()), dense(weight.into_primitive()));
-        let out = Flex::rms_norm(x.clone(), weight.clone(), eps);
+        let normed = Normed::new(x.into_primitive(), weight.into_primitive(), eps);
+        let out = normed.forward();
         match Backward::<Flex, 2>::prepare::<C>(Step, nodes)
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(op) => op.finish((x, weight, eps as f32), out),
+            OpsKind::Tracked(op) => op.finish(normed, out),
             OpsKind::UnTracked(op) => op.finish(out),
         }
     }
@@ -120,16 +167,16 @@ simd! { fn weight_row(x: &[f32], grad: &[f32], eps: f32, out: &mut [f32]) {
 } }
 
 /// What the backward reads; all of one width.
-pub(super) struct Rows<'a> {
-    pub(super) x: &'a [f32],
-    pub(super) weight: &'a [f32],
-    pub(super) grad: &'a [f32],
-    pub(super) eps: f32,
+struct Rows<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    grad: &'a [f32],
+    eps: f32,
 }
 
 impl Rows<'_> {
     /// With `more` added, a gradient that came by another way.
-    pub(super) fn gradient_of_x(&self, more: Option<&[f32]>) -> Vec<f32> {
+    fn gradient_of_x(&self, more: Option<&[f32]>) -> Vec<f32> {
         let width = self.weight.len().max(1);
         let chunk = ROWS * width;
         // SAFETY: the chunks cover the output (`grad` has the shape of `x`), each row whole; more is
@@ -159,7 +206,7 @@ impl Rows<'_> {
         }
     }
 
-    pub(super) fn gradient_of_weight(&self) -> Vec<f32> {
+    fn gradient_of_weight(&self) -> Vec<f32> {
         let width = self.weight.len().max(1);
         let chunk = ROWS * width;
         let mut parts = vec![0.0; self.x.len().div_ceil(chunk) * width];

@@ -1,7 +1,7 @@
 //! From tensors to slices and back.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, Flex};
+use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, Flex, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor, TensorData};
 
 use crate::{Kernels, kernels};
@@ -60,6 +60,12 @@ pub(crate) fn into_flex<const D: usize>(x: Tensor<D>) -> FlexFloat {
         DispatchTensorKind::Flex(BackendTensor::Autodiff(x)) => x.into_primitive(),
         _ => unreachable!("the caller asked runs_on first"),
     }
+}
+
+/// Zeros of the shape of `x`.
+pub(super) fn zeros(x: &FlexFloat) -> FlexFloat {
+    let shape = x.shape();
+    tensor(vec![0.0; shape.num_elements()], shape)
 }
 
 /// Back to a plain tensor.

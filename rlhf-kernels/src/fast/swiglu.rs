@@ -1,5 +1,6 @@
 //! `silu(gate) · up` and its two gradients, one pass each.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -24,9 +25,56 @@ pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D
 
 impl SwiGlu for Flex {
     fn swiglu(gate: FlexFloat, up: FlexFloat) -> FlexFloat {
-        let (gate, up) = (dense(gate), dense(up));
-        let shape = gate.shape();
-        tensor(forward(numbers(&gate), numbers(&up)), shape)
+        Gated::new(gate, up).forward()
+    }
+}
+
+/// The inputs of a gated product.
+#[derive(Clone, Debug)]
+pub(super) struct Gated {
+    gate: FlexFloat,
+    up: FlexFloat,
+}
+
+impl Gated {
+    pub(super) fn new(gate: FlexFloat, up: FlexFloat) -> Self {
+        Self {
+            gate: dense(gate),
+            up: dense(up),
+        }
+    }
+
+    /// The product.
+    pub(super) fn forward(&self) -> FlexFloat {
+        let values = forward(numbers(&self.gate), numbers(&self.up));
+        tensor(values, self.gate.shape())
+    }
+
+    /// Registers the gradients by gate and up that are wanted, of that by the product.
+    pub(super) fn register(
+        &self,
+        grads: &mut Gradients,
+        grad: &FlexFloat,
+        [to_gate, to_up]: [Option<NodeId>; 2],
+    ) {
+        let shape = self.gate.shape();
+        let (gate, up, grad) = (numbers(&self.gate), numbers(&self.up), numbers(grad));
+        match [to_gate, to_up] {
+            [Some(to_gate), Some(to_up)] => {
+                let (d_gate, d_up) = both_gradients(gate, up, grad);
+                grads.register::<Flex>(to_gate, tensor(d_gate, shape.clone()));
+                grads.register::<Flex>(to_up, tensor(d_up, shape));
+            }
+            [Some(to_gate), None] => {
+                let d_gate = both_gradients(gate, up, grad).0;
+                grads.register::<Flex>(to_gate, tensor(d_gate, shape));
+            }
+            // The derivative by `up` is silu(gate): the forward's product with another factor.
+            [None, Some(to_up)] => {
+                grads.register::<Flex>(to_up, tensor(forward(gate, grad), shape));
+            }
+            [None, None] => {}
+        }
     }
 }
 
@@ -34,42 +82,25 @@ impl SwiGlu for Flex {
 struct Step;
 
 impl Backward<Flex, 2> for Step {
-    type State = (FlexFloat, FlexFloat);
+    type State = Gated;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = dense(grads.consume::<Flex>(&ops.node));
-        let (gate, up) = ops.state;
-        let shape = gate.shape();
-        let (gate, up, grad) = (numbers(&gate), numbers(&up), numbers(&grad));
-        match ops.parents {
-            [Some(to_gate), Some(to_up)] => {
-                let (d_gate, d_up) = both_gradients(gate, up, grad);
-                grads.register::<Flex>(to_gate.id, tensor(d_gate, shape.clone()));
-                grads.register::<Flex>(to_up.id, tensor(d_up, shape));
-            }
-            [Some(to_gate), None] => {
-                let d_gate = both_gradients(gate, up, grad).0;
-                grads.register::<Flex>(to_gate.id, tensor(d_gate, shape));
-            }
-            // The derivative by `up` is silu(gate): the forward's product with another factor.
-            [None, Some(to_up)] => {
-                grads.register::<Flex>(to_up.id, tensor(forward(gate, grad), shape));
-            }
-            [None, None] => {}
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        ops.state.register(grads, &grad, parents);
     }
 }
 
 impl<C: CheckpointStrategy> SwiGlu for Autodiff<Flex, C> {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [gate.node(), up.node()];
-        let (gate, up) = (dense(gate.into_primitive()), dense(up.into_primitive()));
-        let out = Flex::swiglu(gate.clone(), up.clone());
+        let gated = Gated::new(gate.into_primitive(), up.into_primitive());
+        let out = gated.forward();
         match Backward::<Flex, 2>::prepare::<C>(Step, nodes)
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(op) => op.finish((gate, up), out),
+            OpsKind::Tracked(op) => op.finish(gated, out),
             OpsKind::UnTracked(op) => op.finish(out),
         }
     }

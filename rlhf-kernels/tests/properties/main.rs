@@ -5,5 +5,6 @@ mod decode;
 mod head;
 mod linear;
 mod pointwise;
+mod remade;
 mod sample;
 mod update;

@@ -5,9 +5,7 @@ use crate::layers::{Linear, Norm};
 use crate::{KvCache, ModelConfig, TokenBatch};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use rlhf_kernels::{
-    AttentionSpan, RopeTables, attention, gelu_tanh, rope, softcapped_attention, swiglu,
-};
+use rlhf_kernels::{AttentionSpan, RopeTables, attention, gelu_tanh, rope, softcapped_attention};
 use rlhf_random::Rng;
 
 /// One block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; each output passes a
@@ -92,20 +90,13 @@ impl<'a> Step<'a> {
 
     /// The output of one matrix of a block, whose place there is `part`.
     fn apply(&self, linear: &Linear, x: Tensor<2>, (layer, part): (usize, usize)) -> Tensor<2> {
-        let [y] = self.apply_each([linear], x, (layer, [part]));
-        y
+        let [dropped] = self.dropped(layer, [part]);
+        linear.forward(x, dropped.as_ref())
     }
 
-    /// The outputs of several matrices of a block that have one input.
-    fn apply_each<const N: usize>(
-        &self,
-        linears: [&Linear; N],
-        x: Tensor<2>,
-        (layer, parts): (usize, [usize; N]),
-    ) -> [Tensor<2>; N] {
-        let of = |part: usize| self.dropout.as_ref().map(|rng| rng.key(layer).key(part));
-        let dropout = parts.map(of);
-        Linear::forward_each(linears, x, dropout.each_ref().map(Option::as_ref))
+    /// What each matrix drops, by its place.
+    fn dropped<const N: usize>(&self, layer: usize, parts: [usize; N]) -> [Option<Rng>; N] {
+        parts.map(|part| self.dropout.as_ref().map(|rng| rng.key(layer).key(part)))
     }
 }
 
@@ -125,41 +116,50 @@ impl Block {
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
-        let y = self.input_norm.forward(x.clone(), step.config);
-        let y = self.attend(y, step, layer, cache);
+        let y = self.attend(x.clone(), step, layer, cache);
         let y = step.apply(&self.o, y, (layer, OUTPUT));
         let y = after(self.attention_norm.as_ref(), y, step.config);
-        let [x, y] = self.feed_forward_norm.forward_sum(x, y, step.config);
-        let y = self.feed_forward(y, step, layer);
+        let (x, y) = self.feed_forward([x, y], step, layer);
         x + after(self.output_norm.as_ref(), y, step.config)
     }
 
-    fn feed_forward(&self, y: Tensor<2>, step: &Step<'_>, layer: usize) -> Tensor<2> {
-        let inner = match &self.gate {
-            Some(gate) => {
-                let [gate, up] = step.apply_each([gate, &self.up], y, (layer, [GATE, UP]));
-                if step.config.family.gelu() {
-                    gelu_tanh(gate) * up
-                } else {
-                    swiglu(gate, up)
-                }
-            }
-            None => gelu_tanh(step.apply(&self.up, y, (layer, UP))),
+    /// `x + y`, and the feed-forward part of its norm.
+    fn feed_forward(
+        &self,
+        [x, y]: [Tensor<2>; 2],
+        step: &Step<'_>,
+        layer: usize,
+    ) -> (Tensor<2>, Tensor<2>) {
+        let norm = (&self.feed_forward_norm, step.config);
+        let down = |inner| step.apply(&self.down, inner, (layer, DOWN));
+        let Some(gate) = &self.gate else {
+            let [x, y] = self.feed_forward_norm.forward_sum(x, y, step.config);
+            let up = step.apply(&self.up, y, (layer, UP));
+            return (x, down(gelu_tanh(up)));
         };
-        step.apply(&self.down, inner, (layer, DOWN))
+        let dropped = step.dropped(layer, [GATE, UP, DOWN]);
+        let [of_gate, of_up, of_down] = dropped.each_ref().map(Option::as_ref);
+        let linears = [gate, &self.up];
+        let (x, [gate, up]) = Linear::sum_normed_each(linears, norm, [x, y], [of_gate, of_up]);
+        let y = if step.config.family.gelu() {
+            down(gelu_tanh(gate) * up)
+        } else {
+            self.down.gated([gate, up], of_down)
+        };
+        (x, y)
     }
 
-    /// Attention before its output matrix, `[batch · time, heads · head_dim]`.
+    /// Attention to the norm of `x` before its output matrix, `[batch · time, heads · head_dim]`.
     fn attend(
         &self,
-        y: Tensor<2>,
+        x: Tensor<2>,
         step: &Step<'_>,
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<2> {
         let (b, t, config) = (step.batch, step.time, step.config);
         let heads = config.num_attention_heads;
-        let [mut q, mut k, v] = self.queries_keys_values(y, step, layer);
+        let [mut q, mut k, v] = self.queries_keys_values(x, step, layer);
         if let Some(norms) = &self.head_norms {
             (q, k) = (norms.q.forward(q, config), norms.k.forward(k, config));
         }
@@ -183,15 +183,19 @@ impl Block {
     }
 
     /// `[batch, time, heads, head_dim]` and twice `[batch, time, kv_heads, head_dim]`.
-    fn queries_keys_values(&self, y: Tensor<2>, step: &Step<'_>, layer: usize) -> [Tensor<4>; 3] {
+    fn queries_keys_values(&self, x: Tensor<2>, step: &Step<'_>, layer: usize) -> [Tensor<4>; 3] {
         let config = step.config;
         let (heads, kv) = (config.num_attention_heads, config.num_key_value_heads);
         let width = config.head_dim();
         let by_head = |x: Tensor<2>, heads: usize| x.reshape([step.batch, step.time, heads, width]);
         if let [q, k, v] = self.qkv.as_slice() {
-            let [q, k, v] = step.apply_each([q, k, v], y, (layer, [0, 1, 2]));
+            let (linears, norm) = ([q, k, v], (&self.input_norm, config));
+            let dropped = step.dropped(layer, [0, 1, 2]);
+            let dropped = dropped.each_ref().map(Option::as_ref);
+            let [q, k, v] = Linear::normed_each(linears, norm, x, dropped);
             return [by_head(q, heads), by_head(k, kv), by_head(v, kv)];
         }
+        let y = self.input_norm.forward(x, config);
         let all = step.apply(&self.qkv[0], y, (layer, 0));
         let part = |start: usize, heads: usize| {
             by_head(all.clone().narrow(1, start * width, heads * width), heads)
