@@ -10,6 +10,7 @@ pub(crate) mod attention;
 mod attention_backward;
 mod attention_op;
 pub(crate) mod buffer;
+pub(crate) mod embedding;
 pub(crate) mod head;
 mod head_op;
 pub(crate) mod jobs;

@@ -19,6 +19,7 @@ mod adamw;
 mod attention;
 #[cfg(feature = "flex")]
 pub mod decode;
+mod embedding;
 mod head;
 mod linear;
 mod norm_linear;
@@ -34,6 +35,7 @@ pub mod plain;
 
 pub use adamw::{AdamWStep, Moments, adamw};
 pub use attention::{AttentionSpan, attention};
+pub use embedding::embedding;
 pub use head::{KEPT_LOGITS, linear_token_logprobs, linear_token_logprobs_entropy};
 pub use linear::{add_linear, linear};
 pub use norm_linear::{add_rms_norm_linear, rms_norm_linear};

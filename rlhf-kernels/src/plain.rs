@@ -34,6 +34,11 @@ pub fn add_rms_norm<const D: usize>(
     [sum.clone(), rms_norm(sum, weight, eps)]
 }
 
+/// The row of each id: `table` `[vocabulary, d]`, `ids` `[n]` → `[n, d]`.
+pub fn embedding(table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
+    table.select(0, ids)
+}
+
 /// `x · weight` for each weight: `x` `[n, in]`, weights `[in, out]`, of any widths `out`.
 pub fn linear<const N: usize>(x: Tensor<2>, weights: [Tensor<2>; N]) -> [Tensor<2>; N] {
     crate::linear::check(&x, &weights);

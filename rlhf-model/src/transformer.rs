@@ -18,6 +18,7 @@ use crate::{DecodeWeights, PackedModel};
 use block::Step;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use rlhf_kernels::embedding;
 use rlhf_kernels::softcap;
 use rlhf_random::Rng;
 use values::Values;
@@ -130,7 +131,7 @@ impl Transformer {
     /// The embeddings of a batch, `[batch · time, d]`.
     fn embed(&self, batch: &TokenBatch) -> Tensor<2> {
         let n = batch.batch_size() * batch.time();
-        let mut x = self.embed_tokens.val().select(0, batch.ids().reshape([n]));
+        let mut x = embedding(self.embed_tokens.val(), batch.ids().reshape([n]));
         if self.config.family.scaled_embeddings() {
             x = x * (self.config.hidden_size as f64).sqrt();
         }

@@ -1,8 +1,8 @@
 //! RMSNorm, SwiGLU and rotary positions.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
-use rlhf_kernels::{RopeTables, add_rms_norm, plain, rms_norm, rope, swiglu};
+use rlhf_kernels::{RopeTables, add_rms_norm, embedding, plain, rms_norm, rope, swiglu};
 
 use crate::sample::{Sample, assert_close, bits, leaf, numbers, with_threads};
 
@@ -103,6 +103,37 @@ proptest! {
         assert_same(&fast, &plain);
     }
 
+    /// The table may be read by something else too, as by an output head, before or after; repeated ids
+    /// add up as Burn adds them, to the bit.
+    #[test]
+    fn embedding_is_the_plain_one(
+        seed: u64, vocabulary in 1usize..40, n in 1usize..60, width in 1usize..70, other in 0usize..3,
+        tracked: bool,
+    ) {
+        let mut sample = Sample::new(seed);
+        let table = sample.tensor([vocabulary, width], 2.0);
+        let (probe, of_head) = (sample.tensor([n, width], 1.0), sample.tensor([n, vocabulary], 1.0));
+        let ids: Vec<i64> = (0..n).map(|_| sample.below(vocabulary) as i64).collect();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), &Device::flex());
+        let run = |body: fn(Tensor<2>, Tensor<1, Int>) -> Tensor<2>| {
+            let leaf_table = leaf(&table, tracked);
+            let head = |x: Tensor<2>| (x.matmul(leaf_table.clone().transpose()) * leaf(&of_head, false)).sum();
+            let out = body(leaf_table.clone(), ids.clone());
+            let found = numbers(out.clone());
+            let loss = (out.clone() * leaf(&probe, false)).sum();
+            let loss = match other {
+                0 => loss,
+                1 => loss + head(out),
+                _ => loss + head(leaf(&probe, false)),
+            };
+            let grads = loss.is_tracked().then(|| loss.backward());
+            (bits(&found), grads.and_then(|g| leaf_table.grad(&g)).map(|g| bits(&numbers(g + 0.0))))
+        };
+        let (fast, plain) = (run(embedding), run(plain::embedding));
+        prop_assert_eq!(fast.1.is_some(), tracked);
+        prop_assert_eq!(fast, plain);
+    }
+
     #[test]
     fn rope_is_the_plain_one(
         seed: u64, batch in 1usize..4, time in 1usize..40, heads in 1usize..4,
@@ -132,6 +163,13 @@ proptest! {
         prop_assert_eq!(of(norm), bits(&numbers(rms_norm(alone.clone(), w, 1e-6))));
         prop_assert_eq!(of(gated), bits(&numbers(swiglu(alone.clone(), alone))));
     }
+}
+
+#[test]
+#[should_panic(expected = "id 7 is outside of the vocabulary 0..7")]
+fn an_id_outside_of_the_table() {
+    let ids = Tensor::<1, Int>::from_data([3, 7], &Device::flex());
+    embedding(Tensor::zeros([7, 2], &Device::flex()), ids);
 }
 
 #[test]
