@@ -24,6 +24,8 @@ pub(crate) struct Workload {
     pub(crate) targets: usize,
     /// Answers that are sampled, and their new tokens.
     pub(crate) answers: Option<(usize, usize)>,
+    /// Steps of each network's optimiser.
+    pub(crate) optimiser_steps: usize,
     /// Networks that are trained side by side.
     pub(crate) networks: usize,
     /// Whether it trains adapters where the settings want them; pre-training never does.
@@ -46,6 +48,7 @@ impl Workload {
             length: 0,
             targets: 0,
             answers: None,
+            optimiser_steps: 1,
             networks: 1,
             adapts: true,
             frozen: 0,
@@ -102,6 +105,7 @@ impl Workload {
                     length: prompt + new,
                     targets: new,
                     answers: Some((ppo.rollouts, new)),
+                    optimiser_steps: ppo.epochs * minibatches,
                     networks,
                     adapts: true,
                     // Reference and reward model; with adapters, the policy shares the weights of the
@@ -140,7 +144,8 @@ impl Workload {
             trained: self.networks as u64,
             frozen: self.frozen,
             keeps_best: self.keeps_best,
-            gradients: at_once.gradients as u64,
+            parts: at_once.parts as u64,
+            sums: at_once.sums as u64,
             tokens: at_once.rows.saturating_mul(length) as u64,
             targets: at_once.rows.saturating_mul(self.targets.min(length)) as u64,
         })?)

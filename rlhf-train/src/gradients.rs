@@ -16,7 +16,7 @@ const PARTS: usize = 4;
 const FEWEST_TOKENS: usize = 256;
 /// A model of more parameters is not copied for each core: its matrix products are large enough to
 /// be shared, and its gradients too large to be held several times.
-const MOST_PARAMETERS: usize = 16 << 20;
+pub const MOST_PARAMETERS: usize = 16 << 20;
 
 /// How the rows of a batch are worked on: which go together, and how many parts at once. The parts
 /// follow from the rows, the model and the kind of device, never from the number of cores, so that
@@ -35,8 +35,10 @@ pub struct Division {
 pub struct AtOnce {
     /// Rows of the parts at work, counted once for each network.
     pub rows: usize,
-    /// Gradients: those of the parts at work, and their sum where there are several parts.
-    pub gradients: usize,
+    /// Parts at work, each on the way to a gradient of its network.
+    pub parts: usize,
+    /// Gradients beside theirs: the sums of those before.
+    pub sums: usize,
 }
 
 impl Division {
@@ -72,10 +74,12 @@ impl Division {
         let micro_batch = rows.min(micro_batch).max(1);
         let of_part = part_rows(micro_batch, micro_batch.saturating_mul(length), small);
         let (parts, cores) = (rows.div_ceil(of_part), part_cores(small, device));
-        let at_work = cores.min(parts.saturating_mul(networks));
+        let all = parts.saturating_mul(networks);
+        let at_work = cores.min(all);
         AtOnce {
             rows: (rows.saturating_mul(networks)).min(of_part.saturating_mul(at_work)),
-            gradients: parts.clamp(1, cores + 1),
+            parts: at_work,
+            sums: (all - at_work).min(networks),
         }
     }
 }
@@ -210,8 +214,9 @@ mod tests {
             let division = Division::new(&vec![length; rows], micro_batch, parameters, &device);
             let at_work = division.parts.iter().take(division.cores);
             let wanted = AtOnce {
-                rows: at_work.map(Vec::len).sum(),
-                gradients: division.parts.len().clamp(1, division.cores + 1),
+                rows: at_work.clone().map(Vec::len).sum(),
+                parts: at_work.count(),
+                sums: usize::from(division.parts.len() > division.cores),
             };
             assert_eq!(
                 found, wanted,
@@ -228,6 +233,9 @@ mod tests {
         let of_two =
             |rows, parameters| Division::at_once([rows, 64], 16, 2, parameters, &device).rows;
         assert_eq!(of_two(4, 1 << 30), 4);
+        // One core: the gradient of the one network waits while the other's is made.
+        let two = Division::at_once([4, 64], 16, 2, 1 << 30, &device);
+        assert_eq!((two.parts, two.sums), (1, 1));
         assert_eq!(
             of_two(4, 10),
             4 * Division::new(&[], 1, 10, &device).cores.min(2)

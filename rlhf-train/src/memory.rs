@@ -10,8 +10,10 @@ use rlhf_model::{LoraConfig, ModelConfig, ModelError};
 
 /// Bytes of a number.
 const F32: u64 = 4;
-/// Bytes of code, threads, what is too small to be counted and what the allocator keeps, as measured.
-const PROGRAM: u64 = 60 << 20;
+/// Bytes of code, threads and what is too small to be counted, as measured.
+const PROGRAM: u64 = 20 << 20;
+/// One part in so many of what is in use that the allocator holds beside it, as measured.
+const SLACK: u64 = 20;
 
 /// What a stage of training holds at once.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +31,10 @@ pub struct TrainingShape<'a> {
     pub frozen: u64,
     /// Whether the best weights so far are kept.
     pub keeps_best: bool,
-    /// Gradients that are held at once: one, or one for each part at work and their sum.
-    pub gradients: u64,
+    /// Parts of the rows at work at once, each on the way to a gradient.
+    pub parts: u64,
+    /// Gradients beside theirs: the sums of those of parts before.
+    pub sums: u64,
     /// Tokens of the forward passes at once that gradients are wanted of.
     pub tokens: u64,
     /// Those of them whose log-probs are wanted.
@@ -40,11 +44,11 @@ pub struct TrainingShape<'a> {
 /// Bytes by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainingMemory {
-    /// The program itself.
+    /// The program itself, and what its allocator holds beside what is in use.
     pub program: u64,
     /// All models' weights.
     pub weights: u64,
-    /// Gradients of what is trained.
+    /// Gradients of what is trained, as far as they do not take the place of what forward passes kept.
     pub gradients: u64,
     /// AdamW's two moments.
     pub optimiser: u64,
@@ -82,7 +86,7 @@ pub fn training_memory(shape: &TrainingShape<'_>) -> Result<TrainingMemory, Mode
     let trained = shape.lora.num_trained(config)? as u64;
     let adapters = if shape.lora.is_on() { trained } else { 0 };
     let times = |a: u64, b: u64| a.saturating_mul(b);
-    let per_block = kept_by_block(config);
+    let per_block = kept_by_block(config, shape.lora.is_on());
     let layers = config.num_hidden_layers as u64;
     let per_token = if shape.gradient_checkpointing {
         // What enters each block; one block and what enters it a second time while it goes back.
@@ -93,30 +97,34 @@ pub fn training_memory(shape: &TrainingShape<'_>) -> Result<TrainingMemory, Mode
     // The backward pass of a block holds about as much again for a moment.
     let activations = times(shape.tokens, per_token + per_block);
     let logits = times(shape.targets, config.vocab_size as u64).min(KEPT_LOGITS as u64);
-    Ok(TrainingMemory {
-        program: PROGRAM,
+    let (activations, logits) = (times(F32, activations), times(2 * F32, logits));
+    // On the way back a part's gradient grows while what its forward pass kept shrinks.
+    let gradient = times(F32, trained);
+    let growing = times(gradient, shape.parts);
+    let beyond = growing.saturating_sub(activations.saturating_add(logits));
+    let mut memory = TrainingMemory {
+        program: 0,
         weights: times(F32, times(weights, shape.trained + shape.frozen) + adapters),
-        gradients: times(F32, times(times(trained, shape.trained), shape.gradients)),
-        optimiser: times(2 * F32, times(trained, shape.trained)),
-        best: if shape.keeps_best {
-            times(F32, trained)
-        } else {
-            0
-        },
-        activations: times(F32, activations),
-        logits: times(2 * F32, logits),
-    })
+        gradients: times(gradient, shape.sums).saturating_add(beyond),
+        optimiser: times(2, times(gradient, shape.trained)),
+        best: if shape.keeps_best { gradient } else { 0 },
+        activations,
+        logits,
+    };
+    memory.program = PROGRAM.saturating_add(memory.total() / SLACK);
+    Ok(memory)
 }
 
-/// Numbers a token that a block keeps for the backward pass: the inputs of its norms and what they
-/// give, queries, keys, values and attention's result, the feed-forward part's two inner parts and
-/// their product.
-fn kept_by_block(config: &ModelConfig) -> u64 {
+/// Numbers a token that a block keeps for the backward pass: the inputs of its norms, queries, keys,
+/// values and attention's result, and the feed-forward part's two inner parts. Adapters keep what they
+/// are applied to: what the norms give, and the product of the inner parts.
+fn kept_by_block(config: &ModelConfig, adapted: bool) -> u64 {
     let d = config.hidden_size as u64;
     let heads = (config.num_attention_heads * config.head_dim()) as u64;
     let kv = (config.num_key_value_heads * config.head_dim()) as u64;
     let inner = config.intermediate_size as u64;
-    4 * d + 2 * heads + 2 * kv + 3 * inner
+    let kept = 2 * d + 2 * heads + 2 * kv + 2 * inner;
+    if adapted { kept + 2 * d + inner } else { kept }
 }
 
 /// Refuses a stage that can't fit.
@@ -161,7 +169,8 @@ mod tests {
             trained: 1,
             frozen: 0,
             keeps_best: true,
-            gradients: 1,
+            parts: 1,
+            sums: 0,
             tokens: 1000,
             targets: 500,
         }
@@ -173,9 +182,23 @@ mod tests {
         let memory = training_memory(&shape(&config, &lora)).unwrap();
         let weights = 4 * config.num_parameters() as u64;
         assert_eq!(memory.weights, weights);
-        assert_eq!((memory.gradients, memory.optimiser), (weights, 2 * weights));
-        assert_eq!(memory.best, weights);
+        assert_eq!((memory.optimiser, memory.best), (2 * weights, weights));
         assert_eq!(memory.logits, 2 * 4 * 500 * config.vocab_size as u64);
+        // The gradient takes the place of what was kept, and needs more of its own where that was less.
+        let kept = memory.activations + memory.logits;
+        assert_eq!(memory.gradients, weights.saturating_sub(kept));
+        let parts = TrainingShape {
+            parts: 3,
+            sums: 1,
+            tokens: 1,
+            targets: 1,
+            ..shape(&config, &lora)
+        };
+        let memory = training_memory(&parts).unwrap();
+        let kept = memory.activations + memory.logits;
+        assert_eq!(memory.gradients, 4 * weights - kept);
+        let counted = memory.total() - memory.program;
+        assert_eq!(memory.program, PROGRAM + counted / SLACK);
     }
 
     #[test]

@@ -17,15 +17,21 @@ use rlhf_model::{
     Generator, LocalGenerator, ModelConfig, Request, SamplingConfig, TokenBatch, Transformer,
     token_logprobs,
 };
+use rlhf_train::gradients::MOST_PARAMETERS;
 use rlhf_train::memory::{TrainingMemory, shown_bytes};
 use rlhf_train::supervised::supervised_gradients;
 use rlhf_train::{AdamW, AdamWConfig};
 use serde_json::json;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sampled tokens of an answer from which the time of all is told.
 const SAMPLED: usize = 8;
+
+/// Rounds of a measurement at least, beside the first, which warms up.
+const FEWEST_ROUNDS: usize = 3;
+/// How long rounds go on at least.
+const SHORTEST: Duration = Duration::from_millis(800);
 
 /// `rlhf estimate`.
 #[derive(Clone, Debug, Args)]
@@ -52,7 +58,7 @@ fn stages() -> PossibleValuesParser {
 }
 
 /// Prints what a stage needs of memory, counted from the shapes, and of time, measured on a model of
-/// the same widths with one block and with two.
+/// the same widths with few blocks and with one more.
 ///
 /// # Errors
 /// If the settings or the model can't be used, or the result can't be printed.
@@ -155,27 +161,47 @@ fn seconds_of_update(
     model: &ModelConfig,
     device: &Device,
 ) -> Result<f64, CliError> {
-    let one = Parts::measure(work, config, model, 1, device)?;
-    let two = Parts::measure(work, config, model, 2, device)?;
-    let blocks = model.num_hidden_layers as f64;
-    let grown = |one: f64, two: f64| (one + (blocks - 1.0) * (two - one)).max(one);
+    let few = fewest_blocks(model);
+    let fewer = Parts::measure(work, config, model, few, device)?;
+    let more = Parts::measure(work, config, model, few + 1, device)?;
+    let blocks = model.num_hidden_layers as f64 - few as f64;
+    let grown = |fewer: f64, more: f64| (fewer + blocks * (more - fewer)).max(fewer);
     let rows = work.micro_rows.min(work.rows).max(1) as f64;
     let of_rows = |rows_of_kind: usize| rows_of_kind as f64 / rows;
-    let training = grown(one.training, two.training) * of_rows(work.rows);
-    let forward = grown(one.forward, two.forward) * of_rows(work.forward_rows);
-    let step = grown(one.step, two.step);
+    let training = grown(fewer.training, more.training) * of_rows(work.rows);
+    let forward = grown(fewer.forward, more.forward) * of_rows(work.forward_rows);
+    let step = grown(fewer.step, more.step);
     let sampled = match work.answers {
         Some((answers, new)) => {
             let times = of_rows(answers) * new as f64 / SAMPLED as f64;
-            grown(one.sampled, two.sampled) * times
+            grown(fewer.sampled, more.sampled) * times
         }
         None => 0.0,
     };
-    Ok((training + step) * work.networks as f64 + forward + sampled)
+    let steps = step * (work.optimiser_steps * work.networks) as f64;
+    Ok(training + steps + forward + sampled)
 }
 
-/// Seconds of the parts of an update with a model of few blocks: a micro-batch forward and back, the
-/// optimiser's step, a micro-batch forward, a few tokens sampled for a micro-batch.
+/// So many blocks that the model is worked on as the whole one: in parts, or in one.
+fn fewest_blocks(model: &ModelConfig) -> usize {
+    let with = |num_hidden_layers| ModelConfig {
+        num_hidden_layers,
+        ..model.clone()
+    };
+    let in_parts = |model: &ModelConfig| model.num_parameters() <= MOST_PARAMETERS;
+    let alike = |&blocks: &usize| in_parts(&with(blocks)) == in_parts(model);
+    (1..model.num_hidden_layers).find(alike).unwrap_or(1)
+}
+
+/// The median of all rounds but the first.
+fn warm_median(rounds: &mut [f64]) -> f64 {
+    let rounds = &mut rounds[1..];
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+/// Seconds of the parts of an update with a model of few blocks: a micro-batch forward and back through
+/// every network, the optimiser's step of one, a micro-batch forward, a few tokens sampled for a micro-batch.
 struct Parts {
     training: f64,
     step: f64,
@@ -205,46 +231,48 @@ impl Parts {
         let plain = plain.with_gradient_checkpointing(on);
         let length = work.length.min(shape.max_position_embeddings).max(2);
         let count = work.micro_rows.min(work.rows).max(1);
-        // At least one token, the last one, carries loss.
+        // The cores share the parts of all networks, as they would those of one with more rows. At least
+        // one token, the last one, carries loss.
         let first = length - work.targets.clamp(1, length - 1);
-        let rows = random_packed_rows(count, (length, first), shape.vocab_size);
+        let mut rows = random_packed_rows(count, (length, first), shape.vocab_size);
+        // A value model has no head for tokens.
+        let others = count * (work.networks - 1);
+        rows.extend(random_packed_rows(
+            others,
+            (length, length - 1),
+            shape.vocab_size,
+        ));
         let rows: Vec<&PackedRow> = rows.iter().collect();
         let mut model = plain.clone().train();
         let mut optimiser = AdamW::new(AdamWConfig::default());
-        let mut found = Self {
-            training: f64::INFINITY,
-            step: f64::INFINITY,
-            forward: f64::INFINITY,
-            sampled: f64::INFINITY,
-        };
-        let least = |seconds: &mut f64, started: Instant| {
-            *seconds = seconds.min(started.elapsed().as_secs_f64());
-        };
-        // The first round warms up; the least of the others counts.
-        for round in 0..3 {
+        let (mut training, mut step) = (Vec::new(), Vec::new());
+        let begin = Instant::now();
+        while training.len() <= FEWEST_ROUNDS || begin.elapsed() < SHORTEST {
             let started = Instant::now();
-            let mut gradients = supervised_gradients(&model, &rows, count, device)?.gradients;
-            if round > 0 {
-                least(&mut found.training, started);
-            }
+            let mut gradients = supervised_gradients(&model, &rows, rows.len(), device)?.gradients;
+            training.push(started.elapsed().as_secs_f64());
             let started = Instant::now();
             let stepped = optimiser.step(model, &mut gradients, 1.0);
-            (model, _) = stepped.map_err(|e| e.at("estimate", round, &[]))?;
-            if round > 0 {
-                least(&mut found.step, started);
-            }
+            (model, _) = stepped.map_err(|e| e.at("estimate", 0, &[]))?;
+            step.push(started.elapsed().as_secs_f64());
         }
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+        let mut found = Self {
+            training: warm_median(&mut training),
+            step: warm_median(&mut step),
+            forward: 0.0,
+            sampled: 0.0,
+        };
+        let ids = rows.iter().take(count).map(|row| row.ids.as_slice());
+        let ids: Vec<&[u32]> = ids.collect();
         if work.forward_rows > 0 {
-            for _ in 0..2 {
+            let mut forward = Vec::new();
+            while forward.len() <= FEWEST_ROUNDS {
                 let (batch, started) = (TokenBatch::right_padded(&ids, device), Instant::now());
                 token_logprobs(&plain, &batch, 1.0).into_data();
-                least(&mut found.forward, started);
+                forward.push(started.elapsed().as_secs_f64());
             }
-        } else {
-            found.forward = 0.0;
+            found.forward = warm_median(&mut forward);
         }
-        found.sampled = 0.0;
         if let Some((_, new)) = work.answers {
             let prompt = length.saturating_sub(new).clamp(1, length);
             let requests: Vec<Request<'_>> = ids

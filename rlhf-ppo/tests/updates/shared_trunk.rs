@@ -93,7 +93,7 @@ fn the_values_are_learnt() {
     let mut trained = Trained {
         critic: Critic::on(&policy()).train(),
         policy: policy().train(),
-        policy_optimiser: AdamW::new(optimiser.clone()),
+        policy_optimiser: AdamW::new(optimiser),
         critic_optimiser: AdamW::new(optimiser),
     };
     let rows: Vec<Vec<u32>> = (0..8)
