@@ -58,6 +58,8 @@ pub(crate) struct Size {
     pub(crate) learning_rate: f64,
     /// Whether the values of `ppo-step` come from the policy's own trunk.
     pub(crate) shared_trunk: bool,
+    /// Whether the old log-probs of `ppo-step` are the sampler's.
+    pub(crate) sampler_logprobs: bool,
     /// How `generate` holds the weights.
     pub(crate) decode_weights: WeightChoice,
 }

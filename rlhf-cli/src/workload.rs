@@ -96,12 +96,14 @@ impl Workload {
                 let minibatches = ppo.rollouts.div_ceil(ppo.minibatch_size.max(1));
                 let text = minibatches * ppo.ptx_batch_size();
                 let networks = if ppo.shared_trunk { 1 } else { 2 };
+                let spared = usize::from(ppo.sampler_logprobs && !ppo.shared_trunk);
                 Self {
                     steps: ppo.steps,
                     rows: ppo.epochs * (ppo.rollouts + text / networks),
                     micro_rows: ppo.micro_batch_size.min(ppo.minibatch_size),
-                    // Policy, reference, reward model and a value model look at every answer.
-                    forward_rows: (2 + networks) * ppo.rollouts,
+                    // Policy, reference, reward model and a value model look at every answer, the
+                    // policy not where the sampler's log-probs serve.
+                    forward_rows: (2 + networks - spared) * ppo.rollouts,
                     length: prompt + new,
                     targets: new,
                     answers: Some((ppo.rollouts, new)),

@@ -34,6 +34,10 @@ pub struct PpoConfig {
     /// instead of a value model that starts as the reward model: half the work of an update, and one
     /// trunk that both losses pull at.
     pub shared_trunk: bool,
+    /// Whether the log-probs by which answers were drawn serve as the old ones, without a pass of the
+    /// policy over the answers. They agree with the trainer's to rounding, which one answer in 16 is read
+    /// again for to see. A shared trunk reads all answers anyway, and its log-probs serve.
+    pub sampler_logprobs: bool,
     /// Updates between checkpoints; 0 saves only when interrupted.
     pub checkpoint_every: u64,
     /// The loss and what it is made of.
@@ -82,6 +86,7 @@ impl Default for PpoConfig {
             target_kl: 0.3,
             stop_kl: 2.0,
             shared_trunk: false,
+            sampler_logprobs: false,
             checkpoint_every: 25,
             loss: PpoLoss::default(),
         }

@@ -15,6 +15,8 @@ use rlhf_train::targets::Targets;
 
 /// Rows a forward pass at most while experience is gathered.
 const FORWARD_ROWS: usize = 64;
+/// Where the sampler's log-probs serve, one answer in so many is read again to see that they agree.
+const READ_AGAIN: usize = 16;
 
 /// One answer with the constants of its update. Vectors have one entry a response token, the end
 /// token included.
@@ -24,7 +26,7 @@ pub struct ExperienceRow {
     pub ids: Vec<u32>,
     /// Where the response begins.
     pub prompt_len: usize,
-    /// log π_old of each token, by the trainer's own forward pass.
+    /// log π_old of each token.
     pub old_logprobs: Vec<f32>,
     /// V of the state before each token, of scores less their offset.
     pub old_values: Vec<f32>,
@@ -58,7 +60,7 @@ pub struct RolloutFigures {
     pub finished: f64,
     /// How much of the returns' variance the values explain; none if the returns don't vary.
     pub explained_variance: Option<f64>,
-    /// The largest difference between the sampler's log-probs and the trainer's.
+    /// The largest difference between the sampler's log-probs and the trainer's, of what both read.
     pub sampler_gap: f64,
 }
 
@@ -124,11 +126,59 @@ pub fn response_logprobs_values(
         });
     }
     let logprobs = response_logprobs(policy, rows, temperature, device);
+    [logprobs, response_values(policy, critic, rows, device)]
+}
+
+/// The values of the states before each response token: one vector a row.
+pub fn response_values(
+    policy: &Transformer,
+    critic: &Critic,
+    rows: &[(&[u32], usize)],
+    device: &Device,
+) -> Vec<Vec<f32>> {
     let [values] = per_token(rows, device, |batch, targets| {
         let hidden = critic.trunk(policy).hidden(batch, None);
         [critic.values(targets.predictors(hidden))]
     });
-    [logprobs, values]
+    values
+}
+
+/// Old log-probs, values, and the largest difference between the sampler's log-probs and the trainer's.
+fn policy_and_critic(
+    config: &PpoConfig,
+    scored: &[ScoredRollout<'_>],
+    rows: &[(&[u32], usize)],
+    parties: Parties<'_>,
+    device: &Device,
+) -> ([Vec<Vec<f32>>; 2], f64) {
+    let (policy, critic) = (parties.policy, parties.critic);
+    let temperature = config.loss.temperature;
+    let sampled = scored.iter().map(|s| &s.rollout.completion.logprobs);
+    if config.sampler_logprobs && !critic.shares_trunk() {
+        let again: Vec<(&[u32], usize)> = rows.iter().copied().step_by(READ_AGAIN).collect();
+        let again = response_logprobs(policy, &again, temperature, device);
+        let gap = largest_gap(&again, sampled.clone().step_by(READ_AGAIN));
+        let values = response_values(policy, critic, rows, device);
+        return ([sampled.cloned().collect(), values], gap);
+    }
+    let found = response_logprobs_values(policy, critic, rows, temperature, device);
+    let gap = largest_gap(&found[0], sampled);
+    (found, gap)
+}
+
+/// The largest difference between log-probs of the same tokens; NaN if there is one.
+fn largest_gap<'a>(ours: &[Vec<f32>], theirs: impl Iterator<Item = &'a Vec<f32>>) -> f64 {
+    let pairs = ours.iter().zip(theirs);
+    let gaps = pairs.flat_map(|(ours, theirs)| ours.iter().zip(theirs));
+    let gaps = gaps.map(|(a, b)| f64::from((a - b).abs()));
+    // f64::max would lose a NaN.
+    gaps.fold(0.0, |most, gap| {
+        if most.is_nan() || gap <= most {
+            most
+        } else {
+            gap
+        }
+    })
 }
 
 /// Figures of every response token, one vector a row each.
@@ -188,11 +238,10 @@ pub fn experience(
         .zip(scored)
         .map(|(i, s)| (i.as_slice(), s.rollout.prompt.ids.len()))
         .collect();
+    let ([old, mut values], gap) = policy_and_critic(config, scored, &rows, parties, device);
     let temperature = config.loss.temperature;
-    let (policy, critic) = (parties.policy, parties.critic);
-    let [old, mut values] = response_logprobs_values(policy, critic, &rows, temperature, device);
     let reference = response_logprobs(parties.reference, &rows, temperature, device);
-    let offset = critic.offset(parties.score_offset) as f32;
+    let offset = parties.critic.offset(parties.score_offset) as f32;
     for value in values.iter_mut().flatten() {
         *value -= offset;
     }
@@ -216,7 +265,7 @@ pub fn experience(
     let advantages = grid.rows(&whiten(gae.advantages, &grid.mask, Whiten::default()));
     let returns = grid.rows(&gae.returns);
     let explained = explained_variance(old_values, gae.returns, &grid.mask);
-    let figures = figures(scored, rewards, &old, explained);
+    let figures = figures(scored, rewards, gap, explained);
     let columns = old.into_iter().zip(values).zip(advantages).zip(returns);
     let rows = rows
         .iter()
@@ -267,17 +316,12 @@ fn rewards(
 fn figures(
     scored: &[ScoredRollout<'_>],
     rewards: KlRewards,
-    old: &[Vec<f32>],
+    sampler_gap: f64,
     explained_variance: Option<f64>,
 ) -> RolloutFigures {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
     let of =
         |f: &dyn Fn(&ScoredRollout<'_>) -> f64| mean(&scored.iter().map(f).collect::<Vec<_>>());
-    let gaps = old
-        .iter()
-        .zip(scored)
-        .flat_map(|(o, s)| o.iter().zip(&s.rollout.completion.logprobs));
-    let gaps = gaps.map(|(a, b)| f64::from((a - b).abs()));
     RolloutFigures {
         score: of(&|s| f64::from(s.score)),
         kl: mean(&host(rewards.kl_sequence_sum)),
@@ -285,14 +329,7 @@ fn figures(
         response_length: of(&|s| s.rollout.completion.tokens.len() as f64),
         finished: of(&|s| f64::from(u8::from(s.rollout.finished()))),
         explained_variance,
-        // f64::max would lose a NaN.
-        sampler_gap: gaps.fold(0.0, |most, gap| {
-            if most.is_nan() || gap <= most {
-                most
-            } else {
-                gap
-            }
-        }),
+        sampler_gap,
     }
 }
 

@@ -91,9 +91,10 @@ pub(super) fn step(subject: &Subject, size: &Size, device: &Device) -> Result<Me
         size.batch * size.response,
     );
     let (matrices, blocks) = (subject.of_matrices() as f64, subject.of_blocks() as f64);
-    // Writing, passes of policy and reference with the head, of the reward model without, and the
-    // gradient steps of the policy; then those of the value model.
-    let of_policy = 6.0 * matrices + 2.0 * blocks + 6.0 * size.epochs as f64 * matrices;
+    // Writing, passes of the policy, if any, and the reference with the head, of the reward model without,
+    // and the gradient steps of the policy; then those of the value model.
+    let passes = if size.sampler_logprobs { 4.0 } else { 6.0 };
+    let of_policy = passes * matrices + 2.0 * blocks + 6.0 * size.epochs as f64 * matrices;
     let of_value = (2.0 + 6.0 * size.epochs as f64) * blocks;
     let (each, networks) = if size.shared_trunk {
         (of_policy, "one trunk for policy and values")
@@ -131,6 +132,7 @@ fn config(size: &Size) -> PpoConfig {
         ptx_coef: 0.0,
         target_kl: f64::INFINITY,
         shared_trunk: size.shared_trunk,
+        sampler_logprobs: size.sampler_logprobs,
         ..PpoConfig::default()
     };
     config.loss.max_new_tokens = size.response;

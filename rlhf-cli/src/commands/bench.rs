@@ -52,6 +52,9 @@ pub(crate) struct BenchArgs {
     /// Let the values of ppo-step come from a head on the policy: one trunk for both
     #[arg(long)]
     pub(crate) shared_trunk: bool,
+    /// Let the old log-probs of ppo-step be the sampler's
+    #[arg(long)]
+    pub(crate) sampler_logprobs: bool,
     /// How the weights are held while generate decodes
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     pub(crate) decode_weights: WeightChoice,
@@ -117,6 +120,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), CliError> {
         seconds: args.seconds,
         learning_rate: args.lr,
         shared_trunk: args.shared_trunk,
+        sampler_logprobs: args.sampler_logprobs,
         decode_weights: args.decode_weights,
     };
     let [params, params_matmul, params_backbone] = [

@@ -74,7 +74,7 @@ struct Kept {
     weights: Vec<FlexFloat>,
 }
 
-/// The three products, and what is kept.
+/// The products, and what is kept.
 fn forward<const N: usize>(
     x: FlexFloat,
     norm: FlexFloat,

@@ -121,6 +121,31 @@ fn response_logprobs_are_aligned() {
     }
 }
 
+/// Old log-probs that are the sampler's are those of a pass of the policy, but for rounding.
+#[test]
+fn the_samplers_logprobs_serve() {
+    let policy = policy();
+    let found = |sampler_logprobs| {
+        let config = PpoConfig {
+            sampler_logprobs,
+            ..config()
+        };
+        let found = gather(&config, &LocalGenerator::new(&policy, 3), PLAIN, 0.25).unwrap();
+        found.figures.check_sampler(1).unwrap();
+        found
+    };
+    let (own, sampled) = (found(false), found(true));
+    let mut differ = false;
+    for (own, sampled) in own.rows.iter().zip(&sampled.rows) {
+        let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(close(&own.old_logprobs, &sampled.old_logprobs));
+        assert!(close(&own.returns, &sampled.returns));
+        assert_eq!(own.old_values, sampled.old_values);
+        differ |= own.old_logprobs != sampled.old_logprobs;
+    }
+    assert!(differ, "they come from two passes");
+}
+
 /// A generator whose log-probs are not those of the policy.
 struct Misaligned<'a> {
     inner: LocalGenerator<'a, rlhf_model::Transformer>,
@@ -144,13 +169,14 @@ impl Generator for Misaligned<'_> {
 #[test]
 fn a_misaligned_sampler_stops_the_run() {
     let policy = policy();
-    let spoilt = |spoil| {
+    let spoilt_for = |spoil, config: PpoConfig| {
         let generator = Misaligned {
             inner: LocalGenerator::new(&policy, 8),
             spoil,
         };
-        gather(&config(), &generator, PLAIN, 0.0)
+        gather(&config, &generator, PLAIN, 0.0)
     };
+    let spoilt = |spoil| spoilt_for(spoil, config());
     let spoils: [fn(&mut Vec<f32>); 3] = [
         |l| l.rotate_right(1),
         |l| l.iter_mut().for_each(|x| *x -= 0.05),
@@ -162,6 +188,15 @@ fn a_misaligned_sampler_stops_the_run() {
             matches!(error, PpoError::SamplerMismatch { step: 7, .. }),
             "{error}"
         );
+    }
+    // Where they serve as the old ones, too.
+    let trusting = PpoConfig {
+        sampler_logprobs: true,
+        ..config()
+    };
+    for spoil in spoils {
+        let found = spoilt_for(spoil, trusting.clone()).unwrap();
+        found.figures.check_sampler(7).unwrap_err();
     }
     let error = spoilt(|l| l.truncate(1)).unwrap_err();
     assert!(error.to_string().contains("one for each"), "{error}");

@@ -119,6 +119,7 @@ pub(crate) fn config() -> PpoConfig {
         kl_coef: 0.01,
         ptx_coef: 0.0,
         shared_trunk: false,
+        sampler_logprobs: false,
         checkpoint_every: 0,
         stop_kl: 1e9,
         target_kl: 1e9,
