@@ -33,6 +33,7 @@ impl<'a> Row<'a> {
         self.index
     }
 
+    #[cfg(feature = "flex")]
     pub(super) fn prompt(&self) -> &'a [u32] {
         self.prompt
     }
@@ -47,6 +48,7 @@ impl<'a> Row<'a> {
     }
 
     /// The place of the token to be fed next.
+    #[cfg(feature = "flex")]
     pub(super) fn position(&self) -> usize {
         self.tokens.len() - 1
     }
