@@ -63,7 +63,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
     let loaded = load_prompts(&data, on_bad_row)?;
     let place = |row: usize| place_of(&data, row);
     let encode = |row: usize, prompt: &Prompt| {
-        let ids = encode(&policy, prompt, args.raw).map_err(|e| at(e, &place(row)))?;
+        let ids = encode(args, &policy, prompt).map_err(|e| at(e, &place(row)))?;
         let (room, context) = (config.max_new_tokens, policy.config.max_position_embeddings);
         if ids.is_empty() || ids.len() + room > context {
             let message = format!(
@@ -128,13 +128,17 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
     write(args, &rows, started.elapsed().as_secs_f64())
 }
 
-fn encode(policy: &Policy, prompt: &Prompt, raw: bool) -> Result<Vec<u32>, CliError> {
-    if !raw {
+fn encode(args: &GenerateArgs, policy: &Policy, prompt: &Prompt) -> Result<Vec<u32>, CliError> {
+    if !args.raw {
         let hint = "a base model without a chat template takes prompts with --raw";
         return match policy.tokenizer.encode_prompt(&prompt.messages) {
             Ok(sequence) => Ok(sequence.ids),
             Err(e) if policy.tokenizer.template().is_none() => Err(CliError::from(e).hint(hint)),
-            Err(e) => Err(e.into()),
+            Err(e) => {
+                let model = args.model.display();
+                let hint = format!("use the tokenizer files that the model of {model} came with");
+                Err(CliError::from(e).hint(hint))
+            }
         };
     }
     match prompt.messages.as_slice() {
