@@ -23,6 +23,7 @@ mod embedding;
 mod head;
 mod linear;
 mod norm_linear;
+pub mod parts;
 mod rms_norm;
 mod rope;
 mod squares;

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use rlhf_model::cores::{cores, each_part, takes_parts};
 use rlhf_model::{Recompute, with_own_leaves};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Into how many parts a micro-batch goes at most; there are 1, 2 or 4, so that two cores have as much
 /// to do each.
@@ -126,7 +126,7 @@ where
     E: Send,
 {
     let numbered: Vec<(usize, &P)> = parts.iter().enumerate().collect();
-    let sum = Mutex::new(InOrder::default());
+    let sum = InOrder::default();
     let found = each_part(&numbered, cores, |&(number, part)| {
         // Backward passes through one graph would wait for each other.
         let own = with_own_leaves(model).with_own_tape();
@@ -134,14 +134,12 @@ where
         let of_loss = loss.backward();
         let mut gradients = own.block_gradients(&of_loss);
         gradients.push(GradientsParams::from_grads(of_loss, &own));
-        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
         sum.add(model, number, gradients);
         Ok(figures)
     });
     let figures = found.into_iter().collect::<Result<Vec<F>, E>>()?;
-    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Summed {
-        gradients: sum.accumulator.grads(),
+        gradients: sum.grads(),
         figures,
     })
 }
@@ -149,32 +147,62 @@ where
 /// Gradients that are added in the order of their parts, each as soon as those before it are: only
 /// those that came early are held.
 struct InOrder<M> {
-    accumulator: GradientsAccumulator<M>,
+    waiting: Mutex<Waiting>,
+    /// Of whoever is adding.
+    accumulator: Mutex<GradientsAccumulator<M>>,
+}
+
+#[derive(Default)]
+struct Waiting {
     /// The part that is added next.
     next: usize,
     early: BTreeMap<usize, Vec<GradientsParams>>,
+    /// Whether somebody is adding, and will add what comes meanwhile: nobody has to wait for that.
+    adding: bool,
 }
 
 impl<M> Default for InOrder<M> {
     fn default() -> Self {
         Self {
-            accumulator: GradientsAccumulator::new(),
-            next: 0,
-            early: BTreeMap::new(),
+            waiting: Mutex::default(),
+            accumulator: Mutex::new(GradientsAccumulator::new()),
         }
     }
 }
 
 impl<M: Module> InOrder<M> {
-    fn add(&mut self, model: &M, part: usize, gradients: Vec<GradientsParams>) {
-        self.early.insert(part, gradients);
-        while let Some(gradients) = self.early.remove(&self.next) {
+    fn add(&self, model: &M, part: usize, gradients: Vec<GradientsParams>) {
+        let mut waiting = held(&self.waiting);
+        waiting.early.insert(part, gradients);
+        if waiting.adding {
+            return;
+        }
+        waiting.adding = true;
+        let mut accumulator = held(&self.accumulator);
+        loop {
+            let next = waiting.next;
+            let Some(gradients) = waiting.early.remove(&next) else {
+                waiting.adding = false;
+                return;
+            };
+            waiting.next += 1;
+            drop(waiting);
             for gradients in gradients {
-                self.accumulator.accumulate(model, gradients);
+                accumulator.accumulate(model, gradients);
             }
-            self.next += 1;
+            waiting = held(&self.waiting);
         }
     }
+
+    /// The sum of all that were added.
+    fn grads(&self) -> GradientsParams {
+        held(&self.accumulator).grads()
+    }
+}
+
+/// A panic of somebody who held it reaches the caller by itself.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -260,12 +288,13 @@ mod tests {
             vec![GradientsParams::from_grads(loss.sum().backward(), &model)]
         };
         let sum = |order: [usize; 4]| {
-            let mut sum = InOrder::default();
+            let sum = InOrder::default();
             for part in order {
                 sum.add(&model, part, gradient(part));
             }
-            assert!(sum.early.is_empty() && sum.next == 4);
-            let sums = sum.accumulator.grads();
+            let waiting = held(&sum.waiting);
+            assert!(waiting.early.is_empty() && waiting.next == 4 && !waiting.adding);
+            let sums = sum.grads();
             let of_norm = sums.get::<1>(model.norm.weight.id).expect("it has one");
             of_norm.into_data().iter::<f32>().collect::<Vec<_>>()
         };

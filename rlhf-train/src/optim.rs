@@ -129,6 +129,7 @@ impl AdamW {
     ) -> Result<(M, f64), StepError> {
         let mut norms = Norms {
             gradients,
+            moments: &mut self.moments,
             path: Vec::new(),
             sum: 0.0,
             without: Vec::new(),
@@ -274,6 +275,7 @@ impl StepError {
 
 struct Norms<'a> {
     gradients: &'a GradientsParams,
+    moments: &'a mut HashMap<ParamId, Moments>,
     path: Vec<String>,
     sum: f64,
     /// Trained parameters without a gradient but for the first matrices of adapters, which follow.
@@ -300,10 +302,15 @@ impl ModuleVisitor for Norms<'_> {
         if !param.val().is_require_grad() {
             return;
         }
-        let squares = self
-            .gradients
-            .get::<D>(param.id)
-            .map(|g| sum_of_squares(&g));
+        let gradient = self.gradients.get::<D>(param.id);
+        if let Some(gradient) = &gradient {
+            // All of them before the first gradient is freed: its memory stays in one piece with that of
+            // the others, for the activations of the next step.
+            let size = gradient.shape().num_elements();
+            let moments = self.moments.entry(param.id);
+            moments.or_insert_with(|| Moments::zeros(size));
+        }
+        let squares = gradient.map(|g| sum_of_squares(&g));
         if squares.is_none_or(|s| s == 0.0) {
             let path = self.path.join(".");
             if self.at_first_factor() {
@@ -329,9 +336,7 @@ impl ModuleMapper for Update<'_> {
             return Param::from_mapped_value(id, tensor, mapper);
         };
         let tracked = tensor.is_require_grad();
-        let size = tensor.shape().num_elements();
-        let moments = &mut self.optimiser.moments;
-        let moments = moments.entry(id).or_insert_with(|| Moments::zeros(size));
+        let moments = self.optimiser.moments.entry(id).or_default();
         let mut step = self.step;
         if D < 2 {
             step.weight_decay = 0.0;

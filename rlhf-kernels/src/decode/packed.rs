@@ -8,6 +8,7 @@ use super::product::{Place, of_bf16, of_f32, of_int8};
 use super::stored::{Line, Storage, Stored, WIDTH};
 use crate::fast::buffer::Shared;
 use crate::fast::jobs::FEWEST_PRODUCTS;
+use crate::parts::threads;
 
 #[derive(Clone, Debug)]
 enum Lines {
@@ -114,7 +115,7 @@ fn shared<T: Stored>(
     product: fn(&[Line<T>], usize, &[f32], Place<'_>),
 ) {
     let panels = lines.len() / inputs;
-    let threads = rayon::current_num_threads();
+    let threads = threads();
     let parts = (panels * WIDTH * x.len() / FEWEST_PRODUCTS).clamp(1, PARTS * threads);
     if threads < 2 || parts < 2 {
         return product(lines, inputs, x, place);

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::jobs::{CHUNK, run};
 use super::simd::simd;
-use super::storage::{dense, from_flex, into_flex, numbers};
+use super::storage::{dense, from_flex, into_flex, numbers, numbers_mut};
 use crate::adamw::{AdamWStep, Coefficients, Moments};
 
 simd! { fn update_chunk(
@@ -21,13 +21,8 @@ pub(crate) fn adamw<const D: usize>(
     step: &AdamWStep,
 ) -> Tensor<D> {
     let (mut param, grad) = (dense(into_flex(param)), dense(into_flex(grad)));
-    let (start, end) = param
-        .layout()
-        .contiguous_offsets()
-        .expect("the tensor was made dense");
     let (grad, coefficients) = (numbers(&grad), Coefficients::new(step));
-    let values = &mut param.storage_mut::<f32>()[start..end];
-    let changing = values
+    let changing = numbers_mut(&mut param)
         .chunks_mut(CHUNK)
         .zip(moments.first.chunks_mut(CHUNK))
         .zip(moments.second.chunks_mut(CHUNK));

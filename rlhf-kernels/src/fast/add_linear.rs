@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 
 use super::linear::{matrix, product_of, sizes};
 use super::product::{Target, Threads};
-use super::storage::{FlexFloat, dense};
+use super::storage::{FlexFloat, dense, numbers_mut};
 
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait AddLinear: Backend {
@@ -30,11 +30,7 @@ pub(crate) fn add_linear(y: Tensor<2>, x: Tensor<2>, weight: Tensor<2>) -> Tenso
 fn added(y: FlexFloat, x: &FlexFloat, weight: &FlexFloat) -> FlexFloat {
     let mut y = dense(y);
     let [rows, cols] = sizes(&y);
-    let (start, end) = y
-        .layout()
-        .contiguous_offsets()
-        .expect("the tensor was made dense");
-    let values = &mut y.storage_mut::<f32>()[start..end];
+    let values = numbers_mut(&mut y);
     Target::new(values, rows, cols).add(matrix(x), matrix(weight), 1.0, Threads::All);
     y
 }

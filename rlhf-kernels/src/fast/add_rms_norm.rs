@@ -12,7 +12,7 @@ use super::jobs::run;
 use super::outputs::{Slots, nothing, outputs};
 use super::rms_norm::{Normed, ROWS, forward_row};
 use super::simd::add_row;
-use super::storage::{FlexFloat, dense, numbers, tensor};
+use super::storage::{FlexFloat, dense, numbers, numbers_mut, tensor};
 
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait AddRmsNorm: Backend {
@@ -47,11 +47,7 @@ pub(super) fn sum_and_norm(
 ) -> [FlexFloat; 2] {
     let mut sum = dense(y);
     let (shape, weight) = (sum.shape(), numbers(weight));
-    let (start, end) = sum
-        .layout()
-        .contiguous_offsets()
-        .expect("the tensor was made dense");
-    let (to, x) = (&mut sum.storage_mut::<f32>()[start..end], numbers(x));
+    let (to, x) = (numbers_mut(&mut sum), numbers(x));
     let (len, width) = (x.len(), weight.len().max(1));
     // SAFETY: the chunks cover the output, and each row is written whole.
     let normed = unsafe {

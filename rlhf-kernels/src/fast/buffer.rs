@@ -17,27 +17,6 @@ pub(crate) unsafe fn written(len: usize, fill: impl FnOnce(&mut Unwritten)) -> V
     out
 }
 
-/// Two vectors of one length, as [`written`].
-///
-/// # Safety
-/// `fill` must write every element of both before it returns.
-pub(crate) unsafe fn written_pair(
-    len: usize,
-    fill: impl FnOnce(&mut Unwritten, &mut Unwritten),
-) -> (Vec<f32>, Vec<f32>) {
-    let (mut a, mut b) = (Vec::with_capacity(len), Vec::with_capacity(len));
-    fill(
-        &mut a.spare_capacity_mut()[..len],
-        &mut b.spare_capacity_mut()[..len],
-    );
-    // SAFETY: the capacities are `len`, and the caller vouches that all of both was written.
-    unsafe {
-        a.set_len(len);
-        b.set_len(len);
-    }
-    (a, b)
-}
-
 /// One output buffer that several tasks write at once, each its own interleaved part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared {

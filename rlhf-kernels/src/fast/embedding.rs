@@ -10,7 +10,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Int, Shape, Tensor};
 
 use super::simd::add_row;
-use super::storage::{FlexFloat, dense, integers, numbers, tensor, zeros};
+use super::storage::{FlexFloat, dense, integers, numbers, numbers_mut, tensor, zeros};
 
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Embedding: Backend {
@@ -46,11 +46,7 @@ fn forward(table: &FlexFloat, rows: &[usize]) -> FlexFloat {
 fn add_rows(sum: FlexFloat, rows: &[usize], gradient: &[f32]) -> FlexFloat {
     let mut sum = dense(sum);
     let width = sum.shape()[1];
-    let (start, end) = sum
-        .layout()
-        .contiguous_offsets()
-        .expect("the tensor was made dense");
-    let values = &mut sum.storage_mut::<f32>()[start..end];
+    let values = numbers_mut(&mut sum);
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&i| rows[i]);
     let mut of_row = vec![0.0; width];

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::parts::threads;
+
 /// Numbers that a task of element-wise work takes: they stay in the second-level cache.
 pub(crate) const CHUNK: usize = 16_384;
 
@@ -21,7 +23,7 @@ pub(crate) fn run_with<T: Send, S>(
     work: impl Fn(&mut S, T) + Send + Sync,
 ) {
     let jobs: Vec<T> = jobs.collect();
-    if jobs.len() > 1 && rayon::current_num_threads() > 1 {
+    if jobs.len() > 1 && threads() > 1 {
         jobs.into_par_iter().for_each_init(scratch, work);
     } else {
         let mut scratch = scratch();

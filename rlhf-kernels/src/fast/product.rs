@@ -6,6 +6,7 @@ use gemm::Parallelism;
 
 use super::buffer::{Shared, Unwritten};
 use super::tiles::{self, Operand, Product};
+use crate::parts::threads;
 
 /// A read-only matrix inside a slice.
 #[derive(Clone, Copy, Debug)]
@@ -211,15 +212,15 @@ impl<'a> Target<'a> {
 pub(crate) enum Threads {
     /// The calling thread: inside a task of the pool.
     One,
-    /// The whole pool. The result has the same bits.
+    /// All threads that can be had. The result has the same bits.
     All,
 }
 
 impl Threads {
     fn parallelism(self) -> Parallelism {
         match self {
-            Self::One => Parallelism::None,
-            Self::All => Parallelism::Rayon(0),
+            Self::All if threads() > 1 => Parallelism::Rayon(threads()),
+            Self::One | Self::All => Parallelism::None,
         }
     }
 }

@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use super::buffer::{Unwritten, written};
 use super::jobs::run;
 use super::simd::{add_row, dot, dot3, simd};
-use super::storage::{FlexFloat, dense, numbers, tensor, zeros};
+use super::storage::{FlexFloat, dense, numbers, numbers_mut, tensor, zeros};
 
 /// Rows a task takes.
 pub(super) const ROWS: usize = 64;
@@ -74,20 +74,55 @@ impl Normed {
             }
             return;
         };
-        let rows = Rows {
-            x: numbers(&self.x),
-            weight: numbers(&self.weight),
-            grad: numbers(&by_norm),
-            eps: self.eps,
-        };
+        if let Some(id) = to_weight {
+            let gradient = self.gradient_of_weight(numbers(&by_norm));
+            grads.register::<Flex>(id, tensor(gradient, self.weight.shape()));
+        }
         if terms.peek().is_some() {
-            let gradient = rows.gradient_of_x(by_x.as_ref().map(numbers));
-            let gradient = tensor(gradient, self.x.shape());
+            let mut gradient = by_norm;
+            self.turn_to_gradient_of_x(numbers_mut(&mut gradient), by_x.as_ref().map(numbers));
             terms.for_each(|id| grads.register::<Flex>(*id, gradient.clone()));
         }
-        if let Some(id) = to_weight {
-            grads.register::<Flex>(id, tensor(rows.gradient_of_weight(), self.weight.shape()));
+    }
+
+    /// Turns the gradient by the normed numbers into that by `x`, with `more` added, which came by another
+    /// way.
+    fn turn_to_gradient_of_x(&self, gradient: &mut [f32], more: Option<&[f32]>) {
+        let (x, weight) = (numbers(&self.x), numbers(&self.weight));
+        let width = weight.len().max(1);
+        let chunk = ROWS * width;
+        let jobs = gradient.chunks_mut(chunk).zip(x.chunks(chunk)).enumerate();
+        run(jobs, |(i, (gradient, x))| {
+            let more = more.map(|more| &more[i * chunk..]);
+            let rows = gradient.chunks_mut(width).zip(x.chunks(width));
+            for (j, (gradient, x)) in rows.enumerate() {
+                x_row(x, weight, gradient, self.eps);
+                if let Some(more) = more {
+                    add_row(gradient, &more[j * width..(j + 1) * width]);
+                }
+            }
+        });
+    }
+
+    fn gradient_of_weight(&self, by_norm: &[f32]) -> Vec<f32> {
+        let x = numbers(&self.x);
+        let width = numbers(&self.weight).len();
+        let chunk = ROWS * width.max(1);
+        let mut parts = vec![0.0; x.len().div_ceil(chunk) * width];
+        let jobs = parts
+            .chunks_mut(width.max(1))
+            .zip(x.chunks(chunk))
+            .zip(by_norm.chunks(chunk));
+        run(jobs, |((part, x), grad)| {
+            for (x, grad) in x.chunks(width).zip(grad.chunks(width)) {
+                weight_row(x, grad, self.eps, part);
+            }
+        });
+        let mut total = vec![0.0; width];
+        for part in parts.chunks(width.max(1)) {
+            add_row(&mut total, part);
         }
+        total
     }
 }
 
@@ -150,12 +185,12 @@ fn forward(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     }
 }
 
-simd! { fn x_row(x: &[f32], weight: &[f32], grad: &[f32], eps: f32, out: &mut Unwritten) {
+simd! { fn x_row(x: &[f32], weight: &[f32], grad: &mut [f32], eps: f32) {
     // With r the scale and n the width: dx = r·(g·w − x · r²/n · Σ g·w·x).
     let r = scale(x, eps);
     let along = dot3(x, weight, grad) * r * r / x.len() as f32;
-    for (((out, x), weight), grad) in out.iter_mut().zip(x).zip(weight).zip(grad) {
-        out.write(r * (grad * weight - along * x));
+    for ((grad, x), weight) in grad.iter_mut().zip(x).zip(weight) {
+        *grad = r * (*grad * weight - along * x);
     }
 } }
 
@@ -165,66 +200,3 @@ simd! { fn weight_row(x: &[f32], grad: &[f32], eps: f32, out: &mut [f32]) {
         *out += grad * x * r;
     }
 } }
-
-/// What the backward reads; all of one width.
-struct Rows<'a> {
-    x: &'a [f32],
-    weight: &'a [f32],
-    grad: &'a [f32],
-    eps: f32,
-}
-
-impl Rows<'_> {
-    /// With `more` added, a gradient that came by another way.
-    fn gradient_of_x(&self, more: Option<&[f32]>) -> Vec<f32> {
-        let width = self.weight.len().max(1);
-        let chunk = ROWS * width;
-        // SAFETY: the chunks cover the output (`grad` has the shape of `x`), each row whole; more is
-        // added to rows that were written.
-        unsafe {
-            written(self.x.len(), |out| {
-                let jobs = out
-                    .chunks_mut(chunk)
-                    .zip(self.x.chunks(chunk))
-                    .zip(self.grad.chunks(chunk))
-                    .enumerate();
-                run(jobs, |(i, ((out, x), grad))| {
-                    let more = more.map(|more| &more[i * chunk..]);
-                    let rows = out
-                        .chunks_mut(width)
-                        .zip(x.chunks(width))
-                        .zip(grad.chunks(width));
-                    for (j, ((out, x), grad)) in rows.enumerate() {
-                        x_row(x, self.weight, grad, self.eps, out);
-                        if let Some(more) = more {
-                            let more = &more[j * width..(j + 1) * width];
-                            add_row(out.assume_init_mut(), more);
-                        }
-                    }
-                });
-            })
-        }
-    }
-
-    fn gradient_of_weight(&self) -> Vec<f32> {
-        let width = self.weight.len().max(1);
-        let chunk = ROWS * width;
-        let mut parts = vec![0.0; self.x.len().div_ceil(chunk) * width];
-        let jobs = parts
-            .chunks_mut(width)
-            .zip(self.x.chunks(chunk))
-            .zip(self.grad.chunks(chunk));
-        run(jobs, |((part, x), grad)| {
-            for (x, grad) in x.chunks(width).zip(grad.chunks(width)) {
-                weight_row(x, grad, self.eps, part);
-            }
-        });
-        let mut total = vec![0.0; self.weight.len()];
-        for part in parts.chunks(width) {
-            for (total, part) in total.iter_mut().zip(part) {
-                *total += part;
-            }
-        }
-        total
-    }
-}

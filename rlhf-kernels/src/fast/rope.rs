@@ -7,10 +7,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-use super::buffer::{Unwritten, written};
 use super::jobs::run;
 use super::simd::simd;
-use super::storage::{FlexFloat, dense, numbers, tensor};
+use super::storage::{FlexFloat, dense, numbers, numbers_mut};
 use crate::RopeTables;
 
 /// Tokens a task takes.
@@ -73,45 +72,37 @@ impl<C: CheckpointStrategy> Rope for Autodiff<Flex, C> {
     }
 }
 
-simd! { fn rotate_token(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, out: &mut Unwritten) {
+simd! { fn rotate_token(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
     let half = cos.len();
-    for (x, out) in x.chunks_exact(2 * half).zip(out.chunks_exact_mut(2 * half)) {
-        let ((x0, x1), (out0, out1)) = (x.split_at(half), out.split_at_mut(half));
+    let sin = &sin[..half];
+    for x in x.chunks_exact_mut(2 * half) {
+        let (x0, x1) = x.split_at_mut(half);
         for i in 0..half {
-            let s = sign * sin[i];
-            out0[i].write(x0[i] * cos[i] - x1[i] * s);
-            out1[i].write(x1[i] * cos[i] + x0[i] * s);
+            let (a, b, s) = (x0[i], x1[i], sign * sin[i]);
+            x0[i] = a * cos[i] - b * s;
+            x1[i] = b * cos[i] + a * s;
         }
     }
 } }
 
+/// In place where nobody else holds the numbers.
 fn rotate(x: FlexFloat, cos: FlexFloat, sin: FlexFloat, sign: f32) -> FlexFloat {
-    let x = dense(x);
+    let mut x = dense(x);
     let (shape, rows) = (x.shape(), cos.shape()[0]);
     let (time, heads, half) = (shape[1], shape[2], shape[3] / 2);
     let (width, chunk) = (
         (heads * 2 * half).max(1),
         (TOKENS * heads * 2 * half).max(1),
     );
-    let (numbers_of_x, cos, sin) = (numbers(&x), numbers(&cos), numbers(&sin));
-    // SAFETY: the chunks cover the output, and each token is written whole (its width is a
-    // multiple of the head's).
-    let out = unsafe {
-        written(numbers_of_x.len(), |out| {
-            let jobs = out
-                .chunks_mut(chunk)
-                .zip(numbers_of_x.chunks(chunk))
-                .enumerate();
-            run(jobs, |(i, (out, x))| {
-                let tokens = out.chunks_mut(width).zip(x.chunks(width)).enumerate();
-                for (j, (out, x)) in tokens {
-                    let token = i * TOKENS + j;
-                    let entry = half * if rows == 1 { token % time } else { token };
-                    let range = entry..entry + half;
-                    rotate_token(x, &cos[range.clone()], &sin[range], sign, out);
-                }
-            });
-        })
-    };
-    tensor(out, shape)
+    let (cos, sin) = (numbers(&cos), numbers(&sin));
+    let jobs = numbers_mut(&mut x).chunks_mut(chunk).enumerate();
+    run(jobs, |(i, x)| {
+        for (j, x) in x.chunks_mut(width).enumerate() {
+            let token = i * TOKENS + j;
+            let entry = half * if rows == 1 { token % time } else { token };
+            let range = entry..entry + half;
+            rotate_token(x, &cos[range.clone()], &sin[range], sign);
+        }
+    });
+    x
 }

@@ -34,6 +34,13 @@ pub(crate) fn numbers(x: &FlexFloat) -> &[f32] {
     x.as_slice().expect("the tensor was made dense")
 }
 
+/// The numbers of a [`dense`] tensor, to be changed: a copy of them where others hold them too.
+pub(crate) fn numbers_mut(x: &mut FlexFloat) -> &mut [f32] {
+    let range = x.layout().contiguous_offsets();
+    let (start, end) = range.expect("the tensor was made dense");
+    &mut x.storage_mut::<f32>()[start..end]
+}
+
 /// A tensor that takes over the vector.
 pub(crate) fn tensor(values: Vec<f32>, shape: Shape) -> FlexFloat {
     FlexFloat::from_data(TensorData::new(values, shape))

@@ -8,10 +8,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-use super::buffer::{Unwritten, written, written_pair};
+use super::buffer::{Unwritten, written};
 use super::jobs::{CHUNK, run};
 use super::simd::{sigmoid, simd};
-use super::storage::{FlexFloat, dense, numbers, tensor};
+use super::storage::{FlexFloat, dense, numbers, numbers_mut, tensor};
 
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait SwiGlu: Backend {
@@ -50,30 +50,23 @@ impl Gated {
         tensor(values, self.gate.shape())
     }
 
-    /// Registers the gradients by gate and up that are wanted, of that by the product.
+    /// Registers the gradients by gate and up that are wanted, of that by the product. They take the
+    /// place of gate and up where nobody else holds these.
     pub(super) fn register(
-        &self,
+        mut self,
         grads: &mut Gradients,
         grad: &FlexFloat,
-        [to_gate, to_up]: [Option<NodeId>; 2],
+        to: [Option<NodeId>; 2],
     ) {
-        let shape = self.gate.shape();
-        let (gate, up, grad) = (numbers(&self.gate), numbers(&self.up), numbers(grad));
-        match [to_gate, to_up] {
-            [Some(to_gate), Some(to_up)] => {
-                let (d_gate, d_up) = both_gradients(gate, up, grad);
-                grads.register::<Flex>(to_gate, tensor(d_gate, shape.clone()));
-                grads.register::<Flex>(to_up, tensor(d_up, shape));
+        if to == [None, None] {
+            return;
+        }
+        let (gate, up) = (numbers_mut(&mut self.gate), numbers_mut(&mut self.up));
+        gradients(gate, up, numbers(grad));
+        for (to, gradient) in to.into_iter().zip([self.gate, self.up]) {
+            if let Some(id) = to {
+                grads.register::<Flex>(id, gradient);
             }
-            [Some(to_gate), None] => {
-                let d_gate = both_gradients(gate, up, grad).0;
-                grads.register::<Flex>(to_gate, tensor(d_gate, shape));
-            }
-            // The derivative by `up` is silu(gate): the forward's product with another factor.
-            [None, Some(to_up)] => {
-                grads.register::<Flex>(to_up, tensor(forward(gate, grad), shape));
-            }
-            [None, None] => {}
         }
     }
 }
@@ -126,38 +119,26 @@ fn forward(gate: &[f32], up: &[f32]) -> Vec<f32> {
     }
 }
 
-simd! { fn backward_chunk(
-    gate: &[f32], up: &[f32], grad: &[f32], d_gate: &mut Unwritten, d_up: &mut Unwritten,
-) {
+simd! { fn backward_chunk(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
     let len = gate.len();
-    let (up, grad) = (&up[..len], &grad[..len]);
-    let (d_gate, d_up) = (&mut d_gate[..len], &mut d_up[..len]);
+    let (up, grad) = (&mut up[..len], &grad[..len]);
     for i in 0..len {
-        let s = sigmoid(gate[i]);
-        d_up[i].write(gate[i] * s * grad[i]);
-        d_gate[i].write(grad[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s)));
+        let (g, u) = (gate[i], up[i]);
+        let s = sigmoid(g);
+        up[i] = g * s * grad[i];
+        gate[i] = grad[i] * u * s * (1.0 + g * (1.0 - s));
     }
 } }
 
-fn both_gradients(gate: &[f32], up: &[f32], grad: &[f32]) -> (Vec<f32>, Vec<f32>) {
+/// Turns gate and up into the gradients by them.
+fn gradients(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
     assert!(
         gate.len() == up.len() && up.len() == grad.len(),
         "swiglu: slices differ in length"
     );
-    // SAFETY: the chunks cover both outputs and each is written whole.
-    unsafe {
-        written_pair(gate.len(), |d_gate, d_up| {
-            let outputs = d_gate.chunks_mut(CHUNK).zip(d_up.chunks_mut(CHUNK));
-            let inputs = gate
-                .chunks(CHUNK)
-                .zip(up.chunks(CHUNK))
-                .zip(grad.chunks(CHUNK));
-            run(
-                outputs.zip(inputs),
-                |((d_gate, d_up), ((gate, up), grad))| {
-                    backward_chunk(gate, up, grad, d_gate, d_up);
-                },
-            );
-        })
-    }
+    let jobs = gate
+        .chunks_mut(CHUNK)
+        .zip(up.chunks_mut(CHUNK))
+        .zip(grad.chunks(CHUNK));
+    run(jobs, |((gate, up), grad)| backward_chunk(gate, up, grad));
 }

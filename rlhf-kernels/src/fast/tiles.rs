@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::jobs::FEWEST_PRODUCTS;
 use super::vector::{Vector, transpose8, with_vectors};
+use crate::parts::threads;
 
 /// Columns of a panel.
 const WIDTH: usize = 32;
@@ -89,7 +90,7 @@ impl Product {
     /// The operands' numbers lie where they say, and so does room for the output, which nobody else
     /// reads or writes meanwhile; with `add` it holds numbers.
     pub(super) unsafe fn compute(&self, all_threads: bool) {
-        let threads = rayon::current_num_threads();
+        let threads = threads();
         let work = (self.rows.saturating_mul(self.cols)).saturating_mul(self.inner);
         let parts = (work / FEWEST_PRODUCTS).min(TASKS * threads);
         if !all_threads || threads < 2 || parts < 2 {

@@ -5,6 +5,7 @@ use super::weights::{PackedBlock, PackedModel, PackedNorm};
 use crate::rotary::Angles;
 use rayon::prelude::*;
 use rlhf_kernels::decode;
+use rlhf_kernels::parts::threads;
 
 /// A token to be read.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +146,7 @@ impl Pass {
         };
         self.z.resize(tokens.len() * of_queries, 0.0);
         let seen: usize = tokens.iter().map(|token| visible(token).len()).sum();
-        if rayon::current_num_threads() > 1 && seen * of_queries > SHARED {
+        if threads() > 1 && seen * of_queries > SHARED {
             let rows = self.qkv.par_chunks_exact(row).zip(tokens);
             let rows = rows.zip(self.z.par_chunks_exact_mut(of_queries));
             rows.for_each_init(Vec::new, |scores, ((qkv, token), out)| {
