@@ -16,8 +16,10 @@ pub(crate) struct Workload {
     pub(crate) rows: usize,
     /// Of those, as many at a time.
     pub(crate) micro_rows: usize,
-    /// Rows that are looked at without gradients.
+    /// Rows that are looked at without gradients, counted once for each network.
     pub(crate) forward_rows: usize,
+    /// Of those, as many at a time.
+    pub(crate) forward_rows_at_once: usize,
     /// Tokens of a row.
     pub(crate) length: usize,
     /// Tokens of a row whose log-probs are wanted.
@@ -45,6 +47,7 @@ impl Workload {
             rows: 0,
             micro_rows: 0,
             forward_rows: 0,
+            forward_rows_at_once: 0,
             length: 0,
             targets: 0,
             answers: None,
@@ -86,6 +89,7 @@ impl Workload {
                 rows: 2 * config.dpo.batch_size,
                 micro_rows: 2 * config.dpo.micro_batch_size,
                 forward_rows: 2 * config.dpo.batch_size,
+                forward_rows_at_once: 2 * config.dpo.micro_batch_size.min(config.dpo.batch_size),
                 length: config.dpo.max_length,
                 targets: config.dpo.max_length,
                 frozen: u64::from(whole),
@@ -104,6 +108,7 @@ impl Workload {
                     // Policy, reference, reward model and a value model look at every answer, the
                     // policy not where the sampler's log-probs serve.
                     forward_rows: (2 + networks - spared) * ppo.rollouts,
+                    forward_rows_at_once: ppo.rollouts,
                     length: prompt + new,
                     targets: new,
                     answers: Some((ppo.rollouts, new)),

@@ -11,7 +11,7 @@ use rlhf_model::{LoraConfig, ModelConfig, ModelError};
 /// Bytes of a number.
 const F32: u64 = 4;
 /// Bytes of code, threads and what is too small to be counted, as measured.
-const PROGRAM: u64 = 20 << 20;
+const PROGRAM: u64 = 18 << 20;
 /// One part in so many of what is in use that the allocator holds beside it, as measured.
 const SLACK: u64 = 20;
 

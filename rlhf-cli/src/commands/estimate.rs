@@ -14,9 +14,9 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use rlhf_data::PackedRow;
 use rlhf_model::{
-    Generator, LocalGenerator, ModelConfig, Request, SamplingConfig, TokenBatch, Transformer,
-    token_logprobs,
+    CausalLm, Generator, LocalGenerator, ModelConfig, Request, SamplingConfig, Transformer,
 };
+use rlhf_ppo::experience::response_logprobs;
 use rlhf_train::gradients::MOST_PARAMETERS;
 use rlhf_train::memory::{TrainingMemory, shown_bytes};
 use rlhf_train::supervised::supervised_gradients;
@@ -25,8 +25,15 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Sampled tokens of an answer from which the time of all is told.
+/// Sampled tokens of an answer, beside its first, from which the time of all is told.
 const SAMPLED: usize = 8;
+
+/// Tokens of the rows that are looked at together without gradients, and rows of them at least.
+const TOKENS_AT_ONCE: usize = 2048;
+const FEWEST_AT_ONCE: usize = 4;
+
+/// Parameters times tokens of a micro-batch up to which the whole model is timed: 0.1 Tflop.
+const QUICK: usize = 100_000_000_000 / 6;
 
 /// Rounds of a measurement at least, beside the first, which warms up.
 const FEWEST_ROUNDS: usize = 3;
@@ -57,8 +64,9 @@ fn stages() -> PossibleValuesParser {
     ["pretrain", "sft", "reward", "dpo", "ppo"].into()
 }
 
-/// Prints what a stage needs of memory, counted from the shapes, and of time, measured on a model of
-/// the same widths with few blocks and with one more.
+/// Prints what a stage needs of memory, counted from the shapes, and of time, measured on a few rows: on
+/// the whole model where that takes about a second, else on one of the same widths with few blocks and
+/// with one more.
 ///
 /// # Errors
 /// If the settings or the model can't be used, or the result can't be printed.
@@ -154,32 +162,48 @@ fn shown_seconds(seconds: f64) -> String {
     }
 }
 
-/// The seconds of one update. Work grows by the same amount with each block.
+/// The seconds of one update: of a small model as it is; else work grows by the same amount with each
+/// block.
 fn seconds_of_update(
     work: &Workload,
     config: &Config,
     model: &ModelConfig,
     device: &Device,
 ) -> Result<f64, CliError> {
-    let few = fewest_blocks(model);
-    let fewer = Parts::measure(work, config, model, few, device)?;
-    let more = Parts::measure(work, config, model, few + 1, device)?;
-    let blocks = model.num_hidden_layers as f64 - few as f64;
-    let grown = |fewer: f64, more: f64| (fewer + blocks * (more - fewer)).max(fewer);
-    let rows = work.micro_rows.min(work.rows).max(1) as f64;
-    let of_rows = |rows_of_kind: usize| rows_of_kind as f64 / rows;
-    let training = grown(fewer.training, more.training) * of_rows(work.rows);
-    let forward = grown(fewer.forward, more.forward) * of_rows(work.forward_rows);
-    let step = grown(fewer.step, more.step);
-    let sampled = match work.answers {
-        Some((answers, new)) => {
-            let times = of_rows(answers) * new as f64 / SAMPLED as f64;
-            grown(fewer.sampled, more.sampled) * times
+    let whole = model.num_hidden_layers;
+    let (few, beyond) = match is_quick(work, model) {
+        true => (whole, 0.0),
+        false => {
+            let few = fewest_blocks(model);
+            (few, whole as f64 - few as f64)
         }
-        None => 0.0,
     };
-    let steps = step * (work.optimiser_steps * work.networks) as f64;
-    Ok(training + steps + forward + sampled)
+    let fewer = Parts::measure(work, config, model, few, device)?;
+    let more = match beyond > 0.0 {
+        true => Parts::measure(work, config, model, few + 1, device)?,
+        false => fewer,
+    };
+    let grown = |part: fn(&Parts) -> f64| {
+        let (fewer, more) = (part(&fewer), part(&more));
+        (fewer + beyond * (more - fewer)).max(fewer)
+    };
+    let steps = work.optimiser_steps * work.networks;
+    let mut seconds = grown(|parts| parts.row_back) * work.rows as f64;
+    seconds += grown(|parts| parts.step) * steps as f64;
+    seconds += grown(|parts| parts.row_forward) * work.forward_rows as f64;
+    if let Some((answers, new)) = work.answers {
+        let of_first = grown(|parts| parts.first_token);
+        let of_next = grown(|parts| parts.next_token) * new.saturating_sub(1) as f64;
+        seconds += (of_first + of_next) * answers as f64;
+    }
+    Ok(seconds)
+}
+
+/// Whether a micro-batch of the whole model takes about a second at most, and little memory.
+fn is_quick(work: &Workload, model: &ModelConfig) -> bool {
+    let (parameters, rows) = (model.num_parameters(), work.micro_rows.min(work.rows));
+    let tokens = rows.saturating_mul(work.networks * work.length);
+    parameters <= MOST_PARAMETERS && parameters.saturating_mul(tokens) <= QUICK
 }
 
 /// So many blocks that the model is worked on as the whole one: in parts, or in one.
@@ -200,13 +224,19 @@ fn warm_median(rounds: &mut [f64]) -> f64 {
     rounds[rounds.len() / 2]
 }
 
-/// Seconds of the parts of an update with a model of few blocks: a micro-batch forward and back through
-/// every network, the optimiser's step of one, a micro-batch forward, a few tokens sampled for a micro-batch.
+/// Seconds of the parts of an update with a model of so many blocks.
+#[derive(Clone, Copy)]
 struct Parts {
-    training: f64,
+    /// A row forward and back through one network, in a micro-batch.
+    row_back: f64,
+    /// A step of the optimiser of one network.
     step: f64,
-    forward: f64,
-    sampled: f64,
+    /// A row forward, among others.
+    row_forward: f64,
+    /// The first token of an answer, its prompt read, among other answers.
+    first_token: f64,
+    /// Each further one.
+    next_token: f64,
 }
 
 impl Parts {
@@ -230,70 +260,96 @@ impl Parts {
         let on = config.memory.gradient_checkpointing;
         let plain = plain.with_gradient_checkpointing(on);
         let length = work.length.min(shape.max_position_embeddings).max(2);
-        let count = work.micro_rows.min(work.rows).max(1);
-        // The cores share the parts of all networks, as they would those of one with more rows. At least
-        // one token, the last one, carries loss.
+        // At least one token, the last one, carries loss.
         let first = length - work.targets.clamp(1, length - 1);
-        let mut rows = random_packed_rows(count, (length, first), shape.vocab_size);
-        // A value model has no head for tokens.
-        let others = count * (work.networks - 1);
-        rows.extend(random_packed_rows(
-            others,
-            (length, length - 1),
-            shape.vocab_size,
-        ));
-        let rows: Vec<&PackedRow> = rows.iter().collect();
-        let mut model = plain.clone().train();
-        let mut optimiser = AdamW::new(AdamWConfig::default());
-        let (mut training, mut step) = (Vec::new(), Vec::new());
-        let begin = Instant::now();
-        while training.len() <= FEWEST_ROUNDS || begin.elapsed() < SHORTEST {
-            let started = Instant::now();
-            let mut gradients = supervised_gradients(&model, &rows, rows.len(), device)?.gradients;
-            training.push(started.elapsed().as_secs_f64());
-            let started = Instant::now();
-            let stepped = optimiser.step(model, &mut gradients, 1.0);
-            (model, _) = stepped.map_err(|e| e.at("estimate", 0, &[]))?;
-            step.push(started.elapsed().as_secs_f64());
-        }
+        let [row_back, step] = training(work, &plain, (length, first), device)?;
         let mut found = Self {
-            training: warm_median(&mut training),
-            step: warm_median(&mut step),
-            forward: 0.0,
-            sampled: 0.0,
+            row_back,
+            step,
+            row_forward: 0.0,
+            first_token: 0.0,
+            next_token: 0.0,
         };
-        let ids = rows.iter().take(count).map(|row| row.ids.as_slice());
-        let ids: Vec<&[u32]> = ids.collect();
+        let at_once = |rows: usize| rows.clamp(1, (TOKENS_AT_ONCE / length).max(FEWEST_AT_ONCE));
         if work.forward_rows > 0 {
+            let rows = at_once(work.forward_rows_at_once);
+            let rows = random_packed_rows(rows, (length, first), shape.vocab_size);
+            let rows: Vec<(&[u32], usize)> = rows.iter().map(|row| (&*row.ids, first)).collect();
             let mut forward = Vec::new();
             while forward.len() <= FEWEST_ROUNDS {
-                let (batch, started) = (TokenBatch::right_padded(&ids, device), Instant::now());
-                token_logprobs(&plain, &batch, 1.0).into_data();
+                let started = Instant::now();
+                response_logprobs(&plain, &rows, 1.0, device);
                 forward.push(started.elapsed().as_secs_f64());
             }
-            found.forward = warm_median(&mut forward);
+            found.row_forward = warm_median(&mut forward) / rows.len() as f64;
         }
-        if let Some((_, new)) = work.answers {
+        if let Some((answers, new)) = work.answers {
             let prompt = length.saturating_sub(new).clamp(1, length);
-            let requests: Vec<Request<'_>> = ids
-                .iter()
-                .zip(0..)
-                .map(|(ids, stream)| Request {
-                    prompt: &ids[..prompt],
-                    stream,
-                })
-                .collect();
-            let generator = LocalGenerator::new(&plain, count);
-            let sampling = SamplingConfig {
-                max_new_tokens: SAMPLED.min(new),
-                ..SamplingConfig::default()
-            };
-            // The first call packs the weights, once for all tokens.
-            generator.generate(&requests, &sampling)?;
-            let started = Instant::now();
-            generator.generate(&requests, &sampling)?;
-            found.sampled = started.elapsed().as_secs_f64();
+            let (rows, vocabulary) = (at_once(answers), shape.vocab_size);
+            let prompts = random_packed_rows(rows, (prompt, prompt - 1), vocabulary);
+            [found.first_token, found.next_token] = sampling(&plain, &prompts)?;
         }
         Ok(found)
     }
+}
+
+/// Seconds of a row of one network forward and back, and of a step of its optimiser.
+fn training(
+    work: &Workload,
+    plain: &Transformer,
+    (length, first): (usize, usize),
+    device: &Device,
+) -> Result<[f64; 2], CliError> {
+    let (count, vocabulary) = (work.micro_rows.min(work.rows).max(1), plain.vocab_size());
+    // The cores share the parts of all networks, as they would those of one with more rows.
+    let mut rows = random_packed_rows(count, (length, first), vocabulary);
+    // A value model has no head for tokens.
+    let others = count * (work.networks - 1);
+    rows.extend(random_packed_rows(others, (length, length - 1), vocabulary));
+    let rows: Vec<&PackedRow> = rows.iter().collect();
+    let mut model = plain.clone().train();
+    let mut optimiser = AdamW::new(AdamWConfig::default());
+    let (mut back, mut step) = (Vec::new(), Vec::new());
+    let begin = Instant::now();
+    while back.len() <= FEWEST_ROUNDS || begin.elapsed() < SHORTEST {
+        let started = Instant::now();
+        let mut gradients = supervised_gradients(&model, &rows, rows.len(), device)?.gradients;
+        back.push(started.elapsed().as_secs_f64());
+        let started = Instant::now();
+        let stepped = optimiser.step(model, &mut gradients, 1.0);
+        (model, _) = stepped.map_err(|e| e.at("estimate", 0, &[]))?;
+        step.push(started.elapsed().as_secs_f64());
+    }
+    Ok([
+        warm_median(&mut back) / count as f64,
+        warm_median(&mut step),
+    ])
+}
+
+/// Seconds of an answer's first token and of each further one.
+fn sampling(model: &Transformer, prompts: &[PackedRow]) -> Result<[f64; 2], CliError> {
+    let requests = prompts.iter().zip(0..);
+    let requests: Vec<Request<'_>> = requests
+        .map(|(row, stream)| Request {
+            prompt: &row.ids,
+            stream,
+        })
+        .collect();
+    let generator = LocalGenerator::new(model, requests.len());
+    let seconds = |max_new_tokens| {
+        let sampling = SamplingConfig {
+            max_new_tokens,
+            ..SamplingConfig::default()
+        };
+        let mut rounds = Vec::new();
+        // The first call packs the weights, once for all tokens.
+        while rounds.len() <= FEWEST_ROUNDS {
+            let started = Instant::now();
+            generator.generate(&requests, &sampling)?;
+            rounds.push(started.elapsed().as_secs_f64());
+        }
+        Ok::<_, CliError>(warm_median(&mut rounds) / requests.len() as f64)
+    };
+    let (first, all) = (seconds(1)?, seconds(1 + SAMPLED)?);
+    Ok([first, (all - first).max(0.0) / SAMPLED as f64])
 }
