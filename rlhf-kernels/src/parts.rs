@@ -20,13 +20,8 @@ pub fn each_part<P: Sync, R: Send>(
     work: impl Fn(&P) -> R + Sync,
 ) -> Vec<R> {
     #[cfg(feature = "flex")]
-    if cores > 1 && !pool::in_part() {
-        if parts.len() > 1 {
-            return pool::each_part(parts, cores, work);
-        }
-        // On a thread of the pool what is shared is at hand for the others, who need not be woken from
-        // outside.
-        return rayon::scope(|_| parts.iter().map(&work).collect());
+    if cores > 1 && !parts.is_empty() && !pool::in_part() {
+        return pool::each_part(parts, cores.min(parts.len()), work);
     }
     #[cfg(not(feature = "flex"))]
     let _ = cores;
@@ -60,24 +55,26 @@ mod pool {
         }
     }
 
+    /// The first parts always go to the same threads: the allocator keeps memory by thread, and what they
+    /// take is what they have freed the last time.
     pub(super) fn each_part<P: Sync, R: Send>(
         parts: &[P],
-        cores: usize,
+        workers: usize,
         work: impl Fn(&P) -> R + Sync,
     ) -> Vec<R> {
-        let (entered, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (done, free) = (Mutex::new(Vec::new()), Freed::default());
-        rayon::broadcast(|_| {
-            if entered.fetch_add(1, Relaxed) < cores {
+        let workers = workers.min(rayon::current_num_threads());
+        let (next, done) = (AtomicUsize::new(workers), Mutex::new(Vec::new()));
+        let free = Freed::default();
+        rayon::broadcast(|thread| {
+            if thread.index() < workers {
                 let _here = InPart::enter();
-                while let Some((at, part)) = {
-                    let at = next.fetch_add(1, Relaxed);
-                    parts.get(at).map(|part| (at, part))
-                } {
+                let mut at = thread.index();
+                while let Some(part) = parts.get(at) {
                     let result = (at, work(part));
                     done.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(result);
+                    at = next.fetch_add(1, Relaxed);
                 }
             }
             free.add_one();
