@@ -79,17 +79,17 @@ impl Workload {
             },
             "reward" => Self {
                 steps: config.reward.steps,
-                rows: 2 * config.reward.batch_size,
-                micro_rows: 2 * config.reward.micro_batch_size,
+                rows: config.reward.batch_size.saturating_mul(2),
+                micro_rows: config.reward.micro_batch_size.saturating_mul(2),
                 length: config.reward.max_length,
                 ..plain
             },
             "dpo" => Self {
                 steps: config.dpo.steps,
-                rows: 2 * config.dpo.batch_size,
-                micro_rows: 2 * config.dpo.micro_batch_size,
-                forward_rows: 2 * config.dpo.batch_size,
-                forward_rows_at_once: 2 * config.dpo.micro_batch_size.min(config.dpo.batch_size),
+                rows: config.dpo.batch_size.saturating_mul(2),
+                micro_rows: config.dpo.micro_batch_size.saturating_mul(2),
+                forward_rows: config.dpo.batch_size.saturating_mul(2),
+                forward_rows_at_once: config.dpo.micro_batch_size.saturating_mul(2),
                 length: config.dpo.max_length,
                 targets: config.dpo.max_length,
                 frozen: u64::from(whole),
@@ -98,21 +98,21 @@ impl Workload {
             "ppo" => {
                 let (ppo, new) = (&config.ppo, config.ppo.loss.max_new_tokens);
                 let minibatches = ppo.rollouts.div_ceil(ppo.minibatch_size.max(1));
-                let text = minibatches * ppo.ptx_batch_size();
+                let text = minibatches.saturating_mul(ppo.ptx_batch_size());
                 let networks = if ppo.shared_trunk { 1 } else { 2 };
                 let spared = usize::from(ppo.sampler_logprobs && !ppo.shared_trunk);
                 Self {
                     steps: ppo.steps,
-                    rows: ppo.epochs * (ppo.rollouts + text / networks),
+                    rows: (ppo.epochs).saturating_mul(ppo.rollouts.saturating_add(text / networks)),
                     micro_rows: ppo.micro_batch_size.min(ppo.minibatch_size),
                     // Policy, reference, reward model and a value model look at every answer, the
                     // policy not where the sampler's log-probs serve.
-                    forward_rows: (2 + networks - spared) * ppo.rollouts,
+                    forward_rows: ppo.rollouts.saturating_mul(2 + networks - spared),
                     forward_rows_at_once: ppo.rollouts,
-                    length: prompt + new,
+                    length: prompt.saturating_add(new),
                     targets: new,
                     answers: Some((ppo.rollouts, new)),
-                    optimiser_steps: ppo.epochs * minibatches,
+                    optimiser_steps: ppo.epochs.saturating_mul(minibatches),
                     networks,
                     adapts: true,
                     // Reference and reward model; with adapters, the policy shares the weights of the

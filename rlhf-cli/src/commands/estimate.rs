@@ -28,6 +28,9 @@ use std::time::{Duration, Instant};
 /// Sampled tokens of an answer, beside its first, from which the time of all is told.
 const SAMPLED: usize = 8;
 
+/// Tokens of the rows of a micro-batch that are timed; as many more take as much more.
+const TRAINED_AT_ONCE: usize = 16_384;
+
 /// Tokens of the rows that are looked at together without gradients, and rows of them at least.
 const TOKENS_AT_ONCE: usize = 2048;
 const FEWEST_AT_ONCE: usize = 4;
@@ -171,29 +174,28 @@ fn seconds_of_update(
     device: &Device,
 ) -> Result<f64, CliError> {
     let whole = model.num_hidden_layers;
-    let (few, beyond) = match is_quick(work, model) {
-        true => (whole, 0.0),
-        false => {
-            let few = fewest_blocks(model);
-            (few, whole as f64 - few as f64)
-        }
+    let few = if is_quick(work, model) {
+        whole
+    } else {
+        fewest_blocks(model)
     };
-    let fewer = Parts::measure(work, config, model, few, device)?;
-    let more = match beyond > 0.0 {
-        true => Parts::measure(work, config, model, few + 1, device)?,
-        false => fewer,
+    let fewer = Costs::measure(work, config, model, few, device)?;
+    let more = if few < whole {
+        Costs::measure(work, config, model, few + 1, device)?
+    } else {
+        fewer
     };
-    let grown = |part: fn(&Parts) -> f64| {
-        let (fewer, more) = (part(&fewer), part(&more));
+    let beyond = whole as f64 - few as f64;
+    let of = |cost: fn(&Costs) -> f64| {
+        let (fewer, more) = (cost(&fewer), cost(&more));
         (fewer + beyond * (more - fewer)).max(fewer)
     };
-    let steps = work.optimiser_steps * work.networks;
-    let mut seconds = grown(|parts| parts.row_back) * work.rows as f64;
-    seconds += grown(|parts| parts.step) * steps as f64;
-    seconds += grown(|parts| parts.row_forward) * work.forward_rows as f64;
+    let mut seconds = of(|cost| cost.row_back) * work.rows as f64;
+    seconds += of(|cost| cost.step) * work.optimiser_steps as f64 * work.networks as f64;
+    seconds += of(|cost| cost.row_forward) * work.forward_rows as f64;
     if let Some((answers, new)) = work.answers {
-        let of_first = grown(|parts| parts.first_token);
-        let of_next = grown(|parts| parts.next_token) * new.saturating_sub(1) as f64;
+        let of_first = of(|cost| cost.first_token);
+        let of_next = of(|cost| cost.next_token) * new.saturating_sub(1) as f64;
         seconds += (of_first + of_next) * answers as f64;
     }
     Ok(seconds)
@@ -202,7 +204,8 @@ fn seconds_of_update(
 /// Whether a micro-batch of the whole model takes about a second at most, and little memory.
 fn is_quick(work: &Workload, model: &ModelConfig) -> bool {
     let (parameters, rows) = (model.num_parameters(), work.micro_rows.min(work.rows));
-    let tokens = rows.saturating_mul(work.networks * work.length);
+    let rows = rows.saturating_mul(work.networks);
+    let tokens = rows.saturating_mul(work.length);
     parameters <= MOST_PARAMETERS && parameters.saturating_mul(tokens) <= QUICK
 }
 
@@ -224,9 +227,9 @@ fn warm_median(rounds: &mut [f64]) -> f64 {
     rounds[rounds.len() / 2]
 }
 
-/// Seconds of the parts of an update with a model of so many blocks.
+/// Seconds of what an update consists of, with a model of so many blocks.
 #[derive(Clone, Copy)]
-struct Parts {
+struct Costs {
     /// A row forward and back through one network, in a micro-batch.
     row_back: f64,
     /// A step of the optimiser of one network.
@@ -239,7 +242,7 @@ struct Parts {
     next_token: f64,
 }
 
-impl Parts {
+impl Costs {
     fn measure(
         work: &Workload,
         config: &Config,
@@ -300,7 +303,9 @@ fn training(
     (length, first): (usize, usize),
     device: &Device,
 ) -> Result<[f64; 2], CliError> {
-    let (count, vocabulary) = (work.micro_rows.min(work.rows).max(1), plain.vocab_size());
+    let count = work.micro_rows.min(work.rows);
+    let count = count.clamp(1, (TRAINED_AT_ONCE / length).max(1));
+    let vocabulary = plain.vocab_size();
     // The cores share the parts of all networks, as they would those of one with more rows.
     let mut rows = random_packed_rows(count, (length, first), vocabulary);
     // A value model has no head for tokens.

@@ -252,6 +252,18 @@ fn what_it_costs_is_said_before_and_what_cannot_fit_is_refused() {
     let checkpointing = estimate(&["--set", "memory.gradient_checkpointing=true"]);
     let activations = |found: &Value| number(&found["memory"]["activations"]);
     assert!(activations(&checkpointing) != activations(&full));
+    let longest = usize::MAX.to_string();
+    for prompt in ["0", longest.as_str()] {
+        let args = [
+            "estimate",
+            "ppo",
+            "--model",
+            &base,
+            "--prompt-length",
+            prompt,
+        ];
+        rlhf(&args).succeeded();
+    }
     let text = rlhf(&["estimate", "ppo", "--model", &base, "--lora", "2"]).succeeded();
     assert!(text.stdout.contains("activations") && text.stdout.contains("an update"));
     if cfg!(target_os = "linux") {
@@ -261,6 +273,7 @@ fn what_it_costs_is_said_before_and_what_cannot_fit_is_refused() {
             "--set",
             "sft.micro_batch_size=2000000000",
         ];
+        assert_eq!(estimate(&huge)["fits"], json!(false));
         let found = bench.try_stage("sft", "no", &["--model", &base], &huge);
         found.refused(&["sft.micro_batch_size", "gradient_checkpointing", "GiB"]);
     }
