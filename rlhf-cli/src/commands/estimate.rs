@@ -275,7 +275,7 @@ impl Costs {
         };
         let at_once = |rows: usize| rows.clamp(1, (TOKENS_AT_ONCE / length).max(FEWEST_AT_ONCE));
         if work.forward_rows > 0 {
-            let rows = at_once(work.forward_rows_at_once);
+            let rows = at_once(work.forward_rows_at_once.min(work.forward_rows));
             let rows = random_packed_rows(rows, (length, first), shape.vocab_size);
             let rows: Vec<(&[u32], usize)> = rows.iter().map(|row| (&*row.ids, first)).collect();
             let mut forward = Vec::new();
