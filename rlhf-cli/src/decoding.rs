@@ -3,6 +3,7 @@
 use crate::error::{CliError, ExitKind};
 use crate::model_folder::Policy;
 use clap::Args;
+use rlhf_data::DataError;
 use rlhf_model::{DecodeWeights, ModelError, SamplingConfig};
 use serde::Deserialize;
 use std::path::Path;
@@ -78,6 +79,19 @@ pub(crate) fn failed_with(model: &Path, e: ModelError) -> CliError {
         error.message = format!("{}: {}", model.display(), error.message);
     }
     error
+}
+
+/// The error of a tokenizer that can't encode a prompt or decode an answer.
+pub(crate) fn tokenizer_failed(model: &Path, e: DataError) -> CliError {
+    let of_tokenizer = matches!(e, DataError::Template { .. } | DataError::Tokenizer { .. });
+    let mut error = CliError::from(e);
+    if of_tokenizer {
+        error.hints.clear();
+    }
+    let model = model.display();
+    error.hint(format!(
+        "use the tokenizer files that the model of {model} came with"
+    ))
 }
 
 /// What `generation_config.json` says about decoding.

@@ -7,6 +7,7 @@ use crate::tokenizer::Tokenizer;
 use crate::tokens::{SpanRole, TokenSequence};
 use crate::turns::{Loss, Rendering};
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 /// The names of the special tokens that have a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,12 +30,14 @@ pub struct SpecialTokens {
 #[derive(Debug, Clone)]
 pub struct ChatTokenizer {
     tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
+    pub(crate) template: Option<ChatTemplate>,
     special: SpecialTokens,
     bos_id: Option<u32>,
     eos_id: Option<u32>,
     pad_id: Option<u32>,
     end_of_turn_id: Option<u32>,
+    /// The folder that it was loaded from.
+    pub(crate) folder: Option<PathBuf>,
     /// Settings of a loaded `tokenizer_config.json`, written back by `save`.
     pub(crate) config: Map<String, Value>,
     /// Whether the template has a file of its own.
@@ -102,6 +105,7 @@ impl ChatTokenizer {
             eos_id: id(&special.eos)?,
             pad_id: id(&special.pad)?,
             end_of_turn_id: None,
+            folder: None,
             config: Map::new(),
             template_file: false,
             tokenizer,
@@ -230,8 +234,14 @@ impl ChatTokenizer {
     }
 
     fn needed_template(&self) -> Result<&ChatTemplate, DataError> {
-        self.template.as_ref().ok_or_else(|| DataError::Template {
-            reason: "this tokenizer has none; a conversation can't be encoded without one".into(),
+        self.template.as_ref().ok_or_else(|| {
+            let whose = match &self.folder {
+                Some(folder) => format!("the tokenizer of {}", folder.display()),
+                None => "this tokenizer".to_owned(),
+            };
+            DataError::Template {
+                reason: format!("{whose} has none; a conversation can't be encoded without one"),
+            }
         })
     }
 }

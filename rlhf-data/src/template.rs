@@ -10,6 +10,7 @@ use crate::row::Message;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, ErrorKind};
 use serde_json::{Map, Value as Json};
+use std::path::Path;
 use std::sync::Arc;
 
 const NAME: &str = "chat";
@@ -28,6 +29,8 @@ const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     source: Arc<str>,
+    /// The file that it was read from.
+    file: Option<Arc<Path>>,
     environment: Arc<Environment<'static>>,
     tokens: Arc<[(String, String)]>,
     now: Instant,
@@ -56,15 +59,17 @@ impl ChatTemplate {
         source: &str,
         tokens: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, DataError> {
-        let mut environment = engine::environment().map_err(|e| refused(&e))?;
+        let refused = |e| refused(&e, None);
+        let mut environment = engine::environment().map_err(refused)?;
         environment
             .add_template_owned(NAME, generation::without_tags(&one_line_break(source)))
-            .map_err(|e| refused(&e))?;
+            .map_err(refused)?;
         let tokens = tokens
             .into_iter()
             .map(|(k, v)| (k.to_owned(), v.to_owned()));
         Ok(Self {
             source: source.into(),
+            file: None,
             environment: Arc::new(environment),
             tokens: tokens.collect(),
             now: Instant::now(),
@@ -76,6 +81,20 @@ impl ChatTemplate {
     pub fn frozen_at(mut self, unix_seconds: u64) -> Self {
         self.now = Instant(unix_seconds);
         self
+    }
+
+    /// The same template, whose errors name the file that it was read from.
+    pub(crate) fn from_file(mut self, file: &Path) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// What errors call it.
+    pub(crate) fn name(&self) -> String {
+        match &self.file {
+            Some(file) => format!("the chat template of {}", file.display()),
+            None => "the chat template".to_owned(),
+        }
     }
 
     /// The template as it was given.
@@ -161,11 +180,9 @@ impl ChatTemplate {
         .chain(further)
         .collect();
         let context = Value::from_pairs(context);
-        let template = self
-            .environment
-            .get_template(NAME)
-            .map_err(|e| refused(&e))?;
-        template.render(context).map_err(|e| refused(&e))
+        let refused = |e| refused(&e, self.file.as_deref());
+        let template = self.environment.get_template(NAME).map_err(refused)?;
+        template.render(context).map_err(refused)
     }
 }
 
@@ -189,7 +206,8 @@ fn as_transformers_sees_it(turn: &Map<String, Json>) -> Map<String, Json> {
     seen
 }
 
-fn refused(error: &Error) -> DataError {
+fn refused(error: &Error, file: Option<&Path>) -> DataError {
+    let file = file.map(|file| format!("{}: ", file.display()));
     let what = error
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -197,7 +215,7 @@ fn refused(error: &Error) -> DataError {
         .line()
         .map(|line| format!(" (line {line} of the template)"));
     DataError::Template {
-        reason: what + &line.unwrap_or_default(),
+        reason: file.unwrap_or_default() + &what + &line.unwrap_or_default(),
     }
 }
 

@@ -128,8 +128,9 @@ impl<'a> Rendering<'a> {
             let opening = self.template.render(&self.messages[..i], true)?;
             if !self.text.starts_with(&opening) {
                 return unstable(format!(
-                    "the chat template writes the turns before message {i} otherwise once it is \
-                     answered, so that generation and training would differ"
+                    "{} writes the turns before message {i} otherwise once it is answered, so \
+                     that generation and training would differ",
+                    self.template.name()
                 ));
             }
             let start = opening.len();
@@ -141,11 +142,11 @@ impl<'a> Rendering<'a> {
                 _ => None,
             });
             let Some(end) = end else {
-                return unstable(
-                    "the chat template writes no special token after an answer, so that a model \
-                     could not learn to stop"
-                        .to_owned(),
-                );
+                return unstable(format!(
+                    "{} writes no special token after an answer, so that a model could not learn \
+                     to stop",
+                    self.template.name()
+                ));
             };
             let straddles = pieces.iter().any(|piece| {
                 matches!(piece, Piece::Special(at, token)
@@ -153,7 +154,10 @@ impl<'a> Rendering<'a> {
             });
             let overlaps = answers.last().is_some_and(|last| last.bytes.end > start);
             if straddles || overlaps {
-                return unstable(format!("message {i} has no end-of-turn token of its own"));
+                return unstable(format!(
+                    "{} gives message {i} no end-of-turn token of its own",
+                    self.template.name()
+                ));
             }
             answers.push(Turn {
                 role: SpanRole::Assistant,
@@ -173,7 +177,7 @@ impl<'a> Rendering<'a> {
                 rest = &rest[..*at];
             }
             if rest.trim().is_empty() && !message.content.trim().is_empty() {
-                return unstable("the chat template leaves an answer out".to_owned());
+                return unstable(format!("{} leaves an answer out", self.template.name()));
             }
         }
         Ok(())

@@ -76,7 +76,8 @@ pub fn ema(average: &mut [f64], weights: &[f64], decay: f64) {
     }
 }
 
-/// AdamW and its state. A parameter without a gradient is left as it is: no step, no decay.
+/// AdamW and its state. A parameter that is frozen or has no gradient is left as it is: no step, no
+/// decay.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -273,6 +274,7 @@ impl StepError {
     }
 }
 
+/// What is looked at and made ready before any parameter changes.
 struct Norms<'a> {
     gradients: &'a GradientsParams,
     moments: &'a mut HashMap<ParamId, Moments>,
@@ -332,11 +334,12 @@ struct Update<'a> {
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = self.gradients.remove::<D>(id) else {
+        let gradient = self.gradients.remove::<D>(id);
+        let tracked = tensor.is_require_grad();
+        let moments = self.optimiser.moments.get_mut(&id).filter(|_| tracked);
+        let (Some(gradient), Some(moments)) = (gradient, moments) else {
             return Param::from_mapped_value(id, tensor, mapper);
         };
-        let tracked = tensor.is_require_grad();
-        let moments = self.optimiser.moments.entry(id).or_default();
         let mut step = self.step;
         if D < 2 {
             step.weight_decay = 0.0;

@@ -2,7 +2,7 @@
 
 use crate::args::CommonArgs;
 use crate::console::{print, say};
-use crate::decoding::{DecodingArgs, failed_with};
+use crate::decoding::{DecodingArgs, failed_with, tokenizer_failed};
 use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
 use crate::session::Session;
@@ -145,7 +145,8 @@ impl Chat<'_> {
             .policy
             .tokenizer
             .tokenizer()
-            .decode(&completion.tokens, true)?;
+            .decode(&completion.tokens, true)
+            .map_err(|e| tokenizer_failed(self.model, e))?;
         let text = text.trim().to_owned();
         self.messages.push(Message::assistant(text.clone()));
         Ok((text, completion))
@@ -155,7 +156,8 @@ impl Chat<'_> {
     fn prompt(&mut self) -> Result<Vec<u32>, CliError> {
         let context = self.policy.config.max_position_embeddings;
         loop {
-            let ids = self.policy.tokenizer.encode_prompt(&self.messages)?.ids;
+            let prompt = self.policy.tokenizer.encode_prompt(&self.messages);
+            let ids = prompt.map_err(|e| tokenizer_failed(self.model, e))?.ids;
             let room = self.sampling.max_new_tokens;
             if ids.len() + room <= context {
                 return Ok(ids);
@@ -166,8 +168,9 @@ impl Chat<'_> {
                 self.messages.pop();
                 let message = format!(
                     "the turn has {} tokens with what stands around it; with {room} new ones at \
-                     most {context} fit",
-                    ids.len()
+                     most {context} fit, the context of {}",
+                    ids.len(),
+                    self.model.display()
                 );
                 let hint = "shorten it, or give the answer less room with --max-new-tokens";
                 return Err(CliError::usage(message).hint(hint));

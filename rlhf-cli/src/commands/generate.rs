@@ -3,7 +3,7 @@
 use crate::args::{BadRowArgs, CommonArgs, ReadingArgs, at_least_one};
 use crate::commands::stage::note_skipped;
 use crate::console;
-use crate::decoding::{DecodingArgs, failed_with};
+use crate::decoding::{DecodingArgs, failed_with, tokenizer_failed};
 use crate::error::CliError;
 use crate::model_folder::{Policy, load_policy};
 use crate::session::Session;
@@ -68,9 +68,10 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
         if ids.is_empty() || ids.len() + room > context {
             let message = format!(
                 "{}: the prompt has {} tokens; it needs at least 1, and with {room} new ones at \
-                 most {context}",
+                 most {context}, the context of {}",
                 place(row),
-                ids.len()
+                ids.len(),
+                args.model.display()
             );
             let hint = "shorten the prompt, or give the answer less room with --max-new-tokens";
             return Err(CliError::usage(message).hint(hint));
@@ -114,7 +115,8 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
         let completions = completions.map_err(|e| failed_with(&args.model, e))?;
         for (&(row, k), completion) in part.iter().zip(completions) {
             let sample = (args.samples > 1).then_some(k);
-            rows.push(answer_row(&prompts[row].row, &policy, &completion, sample)?);
+            let answer = answer_row(&prompts[row].row, &policy, &completion, sample);
+            rows.push(answer.map_err(|e| tokenizer_failed(&args.model, e))?);
         }
         progress.advance("generate", rows.len() as u64, total);
         if session.is_interrupted() {
@@ -130,22 +132,21 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<(), CliError> {
 
 fn encode(args: &GenerateArgs, policy: &Policy, prompt: &Prompt) -> Result<Vec<u32>, CliError> {
     if !args.raw {
-        let hint = "a base model without a chat template takes prompts with --raw";
-        return match policy.tokenizer.encode_prompt(&prompt.messages) {
-            Ok(sequence) => Ok(sequence.ids),
-            Err(e) if policy.tokenizer.template().is_none() => Err(CliError::from(e).hint(hint)),
-            Err(e) => {
-                let model = args.model.display();
-                let hint = format!("use the tokenizer files that the model of {model} came with");
-                Err(CliError::from(e).hint(hint))
+        let sequence = policy.tokenizer.encode_prompt(&prompt.messages);
+        return sequence.map(|sequence| sequence.ids).map_err(|e| {
+            let error = tokenizer_failed(&args.model, e);
+            match policy.tokenizer.template() {
+                Some(_) => error,
+                None => error.hint("a base model without a chat template takes prompts with --raw"),
             }
-        };
+        });
     }
     match prompt.messages.as_slice() {
-        [only] if only.role == Role::User => Ok(policy
+        [only] if only.role == Role::User => policy
             .tokenizer
             .tokenizer()
-            .encode_like_transformers(&only.content)?),
+            .encode_like_transformers(&only.content)
+            .map_err(|e| tokenizer_failed(&args.model, e)),
         _ => Err(
             CliError::usage("--raw takes a prompt that is one text, not a conversation")
                 .hint("leave out --raw, or give rows with `prompt` as text"),
@@ -158,7 +159,7 @@ fn answer_row(
     policy: &Policy,
     completion: &Completion,
     sample: Option<u64>,
-) -> Result<Value, CliError> {
+) -> Result<Value, DataError> {
     let response = policy
         .tokenizer
         .tokenizer()

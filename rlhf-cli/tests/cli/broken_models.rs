@@ -1,8 +1,8 @@
 //! Model folders that are damaged, lie or contradict themselves: exit code 2, a message that names
 //! the folder, never a panic.
 
-use crate::program::rlhf;
-use crate::tiny_model::language_model;
+use crate::program::{Finished, rlhf};
+use crate::tiny_model::{language_model, reward_model};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::fs;
@@ -26,7 +26,7 @@ fn changed(
     broken
 }
 
-fn generate(dir: &Path, model: &Path) -> crate::program::Finished {
+fn generate(dir: &Path, model: &Path) -> Finished {
     let prompts = dir.join("p.jsonl");
     fs::write(&prompts, "{\"prompt\": \"the cat\"}\n").unwrap();
     let (model, prompts) = (model.to_str().unwrap(), prompts.to_str().unwrap());
@@ -83,6 +83,11 @@ fn broken_folders_are_refused_with_their_name() {
         &set("num_hidden_layers", json!(4096)),
     );
     refused(config, "config.json", &set("hidden_size", json!(-16)));
+    refused(
+        config,
+        "the prompt has",
+        &set("max_position_embeddings", json!(8)),
+    );
 
     let weights = "model.safetensors";
     refused(weights, "header", &|bytes| {
@@ -134,6 +139,11 @@ fn broken_folders_are_refused_with_their_name() {
         "chat_template",
         &set("chat_template", json!(3)),
     );
+    refused(
+        "tokenizer_config.json",
+        "chat template: the tokenizer of",
+        &set("chat_template", Value::Null),
+    );
     refused("chat_template.jinja", "chat_template.jinja", &|_| {
         b"{% for %}".to_vec()
     });
@@ -163,11 +173,40 @@ fn an_index_leads_nowhere_else() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+fn score(dir: &Path, model: &Path) -> Finished {
+    let data = dir.join("scored.jsonl");
+    fs::write(&data, "{\"prompt\": \"the cat\", \"response\": \"sat\"}\n").unwrap();
+    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+    let out = dir.join("scores.jsonl");
+    let out = out.to_str().unwrap();
+    rlhf(&["score", "--reward", model, "--data", data, "--out", out])
+}
 
-    /// Whatever happens to a byte of a folder, the program answers or refuses it; it meets no
-    /// defect of its own.
+fn show(dir: &Path, model: &Path) -> Finished {
+    let data = dir.join("shown.jsonl");
+    fs::write(&data, "{\"prompt\": \"the cat\", \"response\": \"sat\"}\n").unwrap();
+    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+    rlhf(&["data", "show", data, "--model", model])
+}
+
+/// What is done with a model's folder.
+type Use = (
+    &'static str,
+    fn(&Path) -> PathBuf,
+    fn(&Path, &Path) -> Finished,
+);
+
+const USES: [Use; 3] = [
+    ("generate", language_model, generate),
+    ("score", reward_model, score),
+    ("data show", language_model, show),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever happens to a byte of a folder, the program answers or refuses it by its name; it
+    /// meets no defect of its own.
     #[test]
     fn a_changed_byte_never_makes_a_panic(
         name in prop::sample::select(vec![
@@ -178,21 +217,22 @@ proptest! {
         byte in any::<u8>(),
         cut in prop::bool::weighted(0.2),
     ) {
-        let dir = tempfile::tempdir().unwrap();
-        let model = language_model(dir.path());
-        let broken = changed(dir.path(), &model, name, |mut bytes| {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            if cut {
-                bytes.truncate(at);
+        for (command, model, run) in USES {
+            let dir = tempfile::tempdir().unwrap();
+            let broken = changed(dir.path(), &model(dir.path()), name, |mut bytes| {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+                if cut {
+                    bytes.truncate(at);
+                }
+                bytes
+            });
+            let found = run(dir.path(), &broken);
+            prop_assert!(found.code == 0 || found.code == 2, "{command}: {found:?}");
+            prop_assert!(!found.stderr.contains("panicked"), "{command}: {}", found.stderr);
+            if found.code == 2 {
+                prop_assert!(found.stderr.contains("broken"), "{command}: {}", found.stderr);
             }
-            bytes
-        });
-        let found = generate(dir.path(), &broken);
-        prop_assert!(found.code == 0 || found.code == 2, "{name}: {found:?}");
-        prop_assert!(!found.stderr.contains("panicked"), "{}", found.stderr);
-        if found.code == 2 {
-            prop_assert!(found.stderr.contains("broken"), "{}", found.stderr);
         }
     }
 }

@@ -118,3 +118,37 @@ fn a_folder_without_or_with_a_broken_tokenizer_names_the_file() {
     let text = ChatTokenizer::load(dir.path()).unwrap_err().to_string();
     assert!(text.contains(TOKENIZER), "{text}");
 }
+
+#[test]
+fn what_a_template_refuses_names_the_file_that_it_stands_in() {
+    let dir = tempfile::tempdir().unwrap();
+    trained().save(dir.path()).unwrap();
+    let with = |template: &str| {
+        std::fs::write(dir.path().join(TEMPLATE), template).unwrap();
+        let chat = ChatTokenizer::load(dir.path()).unwrap();
+        let turns = [Message::user("a"), Message::assistant("b")];
+        chat.encode_conversation(&turns).unwrap_err().to_string()
+    };
+    let file = dir.path().join(TEMPLATE).display().to_string();
+    let text = with("{{ raise_exception('no') }}");
+    assert_eq!(
+        text,
+        format!("chat template: {file}: no (line 1 of the template)")
+    );
+    let text = with("{{ messages[0].content }}");
+    let why = "writes no special token after an answer";
+    assert!(
+        text.contains(&format!("the chat template of {file} {why}")),
+        "{text}"
+    );
+
+    std::fs::remove_file(dir.path().join(TEMPLATE)).unwrap();
+    std::fs::write(dir.path().join(CONFIG), "{}").unwrap();
+    let chat = ChatTokenizer::load(dir.path()).unwrap();
+    let text = chat
+        .encode_prompt(&[Message::user("a")])
+        .unwrap_err()
+        .to_string();
+    let whose = format!("the tokenizer of {} has none", dir.path().display());
+    assert!(text.contains(&whose), "{text}");
+}

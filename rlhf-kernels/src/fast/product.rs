@@ -218,9 +218,9 @@ pub(crate) enum Threads {
 
 impl Threads {
     fn parallelism(self) -> Parallelism {
-        match self {
-            Self::All if threads() > 1 => Parallelism::Rayon(threads()),
-            Self::One | Self::All => Parallelism::None,
+        match (self, threads()) {
+            (Self::All, threads) if threads > 1 => Parallelism::Rayon(threads),
+            _ => Parallelism::None,
         }
     }
 }

@@ -105,12 +105,12 @@ impl Normed {
     }
 
     fn gradient_of_weight(&self, by_norm: &[f32]) -> Vec<f32> {
-        let x = numbers(&self.x);
-        let width = numbers(&self.weight).len();
-        let chunk = ROWS * width.max(1);
+        let (x, weight) = (numbers(&self.x), numbers(&self.weight));
+        let width = weight.len().max(1);
+        let chunk = ROWS * width;
         let mut parts = vec![0.0; x.len().div_ceil(chunk) * width];
         let jobs = parts
-            .chunks_mut(width.max(1))
+            .chunks_mut(width)
             .zip(x.chunks(chunk))
             .zip(by_norm.chunks(chunk));
         run(jobs, |((part, x), grad)| {
@@ -118,8 +118,8 @@ impl Normed {
                 weight_row(x, grad, self.eps, part);
             }
         });
-        let mut total = vec![0.0; width];
-        for part in parts.chunks(width.max(1)) {
+        let mut total = vec![0.0; weight.len()];
+        for part in parts.chunks(width) {
             add_row(&mut total, part);
         }
         total

@@ -162,6 +162,32 @@ fn a_loss_without_a_link_is_refused_at_the_first_update() {
     );
 }
 
+/// Even if it comes with a gradient, which counts for nothing then.
+#[test]
+fn a_frozen_tensor_is_left_as_it_is() {
+    let config = AdamWConfig::default();
+    let step = |late, frozen: bool| {
+        let module = three();
+        let mut found = gradients(&module, STEPS[0], late);
+        let late = module.late.clone().set_require_grad(!frozen);
+        let module = Three { late, ..module };
+        AdamW::new(config).step(module, &mut found, 1.0).unwrap()
+    };
+    let (with, norm) = step(Some([5.0; 4]), true);
+    let (without, same_norm) = step(None, true);
+    assert_eq!(norm, same_norm);
+    assert_eq!(host_values(with.late.val()), [4.0; 4]);
+    for (a, b) in named_parameters(&with)
+        .iter()
+        .zip(named_parameters(&without))
+    {
+        assert_eq!(a.values, b.values, "{}", a.name);
+    }
+    let (trained, norm) = step(Some([5.0; 4]), false);
+    assert!(norm > same_norm);
+    assert!(host_values(trained.late.val()).iter().all(|&w| w < 4.0));
+}
+
 #[test]
 fn a_gradient_that_is_no_number_is_refused() {
     for bad in [f32::NAN, f32::INFINITY] {
