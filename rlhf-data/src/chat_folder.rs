@@ -55,7 +55,7 @@ impl ChatTokenizer {
         };
         let mut chat = Self::assemble(tokenizer, template.as_deref(), special, &further)
             .map_err(|e| in_file(source, &e))?;
-        chat.template = chat.template.map(|template| template.from_file(source));
+        chat.template = chat.template.map(|template| template.read_from(source));
         chat.folder = Some(dir.to_owned());
         chat.config = config;
         chat.template_file = template_file;

@@ -84,7 +84,7 @@ impl ChatTemplate {
     }
 
     /// The same template, whose errors name the file that it was read from.
-    pub(crate) fn from_file(mut self, file: &Path) -> Self {
+    pub(crate) fn read_from(mut self, file: &Path) -> Self {
         self.file = Some(file.into());
         self
     }

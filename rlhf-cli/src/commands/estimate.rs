@@ -220,6 +220,17 @@ fn fewest_blocks(model: &ModelConfig) -> usize {
     (1..model.num_hidden_layers).find(alike).unwrap_or(1)
 }
 
+/// The median of the seconds of some rounds, after one that warms up.
+fn warm_seconds(mut round: impl FnMut() -> Result<(), CliError>) -> Result<f64, CliError> {
+    let mut rounds = Vec::new();
+    while rounds.len() <= FEWEST_ROUNDS {
+        let started = Instant::now();
+        round()?;
+        rounds.push(started.elapsed().as_secs_f64());
+    }
+    Ok(warm_median(&mut rounds))
+}
+
 /// The median of all rounds but the first.
 fn warm_median(rounds: &mut [f64]) -> f64 {
     let rounds = &mut rounds[1..];
@@ -278,13 +289,11 @@ impl Costs {
             let rows = at_once(work.forward_rows_at_once.min(work.forward_rows));
             let rows = random_packed_rows(rows, (length, first), shape.vocab_size);
             let rows: Vec<(&[u32], usize)> = rows.iter().map(|row| (&*row.ids, first)).collect();
-            let mut forward = Vec::new();
-            while forward.len() <= FEWEST_ROUNDS {
-                let started = Instant::now();
+            let forward = warm_seconds(|| {
                 response_logprobs(&plain, &rows, 1.0, device);
-                forward.push(started.elapsed().as_secs_f64());
-            }
-            found.row_forward = warm_median(&mut forward) / rows.len() as f64;
+                Ok(())
+            })?;
+            found.row_forward = forward / rows.len() as f64;
         }
         if let Some((answers, new)) = work.answers {
             let prompt = length.saturating_sub(new).clamp(1, length);
@@ -346,14 +355,9 @@ fn sampling(model: &Transformer, prompts: &[PackedRow]) -> Result<[f64; 2], CliE
             max_new_tokens,
             ..SamplingConfig::default()
         };
-        let mut rounds = Vec::new();
         // The first call packs the weights, once for all tokens.
-        while rounds.len() <= FEWEST_ROUNDS {
-            let started = Instant::now();
-            generator.generate(&requests, &sampling)?;
-            rounds.push(started.elapsed().as_secs_f64());
-        }
-        Ok::<_, CliError>(warm_median(&mut rounds) / requests.len() as f64)
+        let of_all = warm_seconds(|| Ok(generator.generate(&requests, &sampling).map(drop)?))?;
+        Ok::<_, CliError>(of_all / requests.len() as f64)
     };
     let (first, all) = (seconds(1)?, seconds(1 + SAMPLED)?);
     Ok([first, (all - first).max(0.0) / SAMPLED as f64])
