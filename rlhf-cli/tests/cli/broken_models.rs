@@ -173,20 +173,22 @@ fn an_index_leads_nowhere_else() {
     }
 }
 
-fn score(dir: &Path, model: &Path) -> Finished {
-    let data = dir.join("scored.jsonl");
+/// A file of a row with an answer.
+fn answered(dir: &Path) -> String {
+    let data = dir.join("answered.jsonl");
     fs::write(&data, "{\"prompt\": \"the cat\", \"response\": \"sat\"}\n").unwrap();
-    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
-    let out = dir.join("scores.jsonl");
-    let out = out.to_str().unwrap();
-    rlhf(&["score", "--reward", model, "--data", data, "--out", out])
+    data.to_str().unwrap().to_owned()
+}
+
+fn score(dir: &Path, model: &Path) -> Finished {
+    let (data, out) = (answered(dir), dir.join("scores.jsonl"));
+    let (model, out) = (model.to_str().unwrap(), out.to_str().unwrap());
+    rlhf(&["score", "--reward", model, "--data", &data, "--out", out])
 }
 
 fn show(dir: &Path, model: &Path) -> Finished {
-    let data = dir.join("shown.jsonl");
-    fs::write(&data, "{\"prompt\": \"the cat\", \"response\": \"sat\"}\n").unwrap();
-    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
-    rlhf(&["data", "show", data, "--model", model])
+    let model = model.to_str().unwrap();
+    rlhf(&["data", "show", &answered(dir), "--model", model])
 }
 
 /// What is done with a model's folder.

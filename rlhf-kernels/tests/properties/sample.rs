@@ -51,10 +51,49 @@ pub(crate) fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
+/// Outputs and gradients of one run, of those that there are.
+pub(crate) type Results = [Option<Vec<f32>>];
+
 /// The largest difference relative to the largest reference number (at least 1).
 pub(crate) fn assert_close(what: &str, found: &[f32], wanted: &[f32], tolerance: f32) {
+    assert_close_by(what, found, wanted, largest(wanted), tolerance);
+}
+
+/// The same results, or none, each to 3e-6 of the largest number of its reference and of its `terms`
+/// (at least 1).
+pub(crate) fn assert_same(found: &Results, wanted: &Results, terms: Option<&Results>) {
+    assert_eq!(found.len(), wanted.len());
+    for (i, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert_eq!(
+            found.is_some(),
+            wanted.is_some(),
+            "result {i} is there or not"
+        );
+        if let (Some(found), Some(wanted)) = (found, wanted) {
+            let terms = terms.and_then(|terms| terms[i].as_deref());
+            let size = largest(wanted).max(largest(terms.unwrap_or_default()));
+            assert_close_by(&format!("result {i}"), found, wanted, size, 3e-6);
+        }
+    }
+}
+
+/// From this width of its rows on, a norm's gradient has the size of the two terms whose difference it is.
+pub(crate) const WIDE: usize = 8;
+
+/// The norm with a constant in place of the rows' scale: its gradient by x is the first of the two terms of
+/// the norm's. In narrow rows the second takes most of it away, in rows of one number all but `eps`, and
+/// what two ways of rounding leave can only be measured by the terms.
+pub(crate) fn scaled<const D: usize>(x: Tensor<D>, weight: Tensor<D>, eps: f64) -> Tensor<D> {
+    let mean_square = (x.clone() * x.clone()).mean_dim(D - 1);
+    x / (mean_square + eps).sqrt().detach() * weight
+}
+
+fn largest(numbers: &[f32]) -> f32 {
+    numbers.iter().fold(1f32, |size, x| size.max(x.abs()))
+}
+
+fn assert_close_by(what: &str, found: &[f32], wanted: &[f32], size: f32, tolerance: f32) {
     assert_eq!(found.len(), wanted.len(), "{what}: lengths differ");
-    let size = wanted.iter().fold(1f32, |size, x| size.max(x.abs()));
     for (i, (a, b)) in found.iter().zip(wanted).enumerate() {
         let error = (a - b).abs() / size;
         assert!(
