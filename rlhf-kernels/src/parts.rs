@@ -124,9 +124,17 @@ mod pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// One test at a time: free threads are counted for the whole program, those of another test too.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[test]
     fn results_come_in_the_order_of_the_parts() {
+        let _alone = alone();
         let parts: Vec<usize> = (0..100).collect();
         for cores in [1, 2, 3, 200] {
             let squares = each_part(&parts, cores, |&x| x * x);
@@ -137,6 +145,7 @@ mod tests {
 
     #[test]
     fn parts_inside_of_parts_come_one_after_the_other() {
+        let _alone = alone();
         let sums = each_part(&[1usize, 2], 2, |&x| {
             each_part(&[x, 10 * x], 2, |&y| y)
                 .into_iter()
@@ -148,6 +157,7 @@ mod tests {
     #[cfg(feature = "flex")]
     #[test]
     fn a_thread_without_a_part_helps_the_others() {
+        let _alone = alone();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build();
         let pool = pool.expect("three threads can be had");
         let wait_for = |wanted| {
@@ -169,6 +179,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "part 3")]
     fn a_panic_reaches_the_caller() {
+        let _alone = alone();
         each_part(&[1, 2, 3], 2, |&x| assert!(x < 3, "part {x}"));
     }
 }
